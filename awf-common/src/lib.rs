@@ -1,0 +1,5 @@
+//! Types that cross the boundary between the kernel programs and userspace, and the decisions of the
+//! kernel programs as pure functions. `no_std`; feature `user` adds the `aya::Pod` impls.
+#![cfg_attr(not(test), no_std)]
+
+pub mod addr;

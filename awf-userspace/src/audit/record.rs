@@ -1,0 +1,69 @@
+//! One audit record.
+
+use std::net::IpAddr;
+
+use crate::policy::Reason;
+
+/// What was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    Allow,
+    Deny,
+    /// `--mode audit`: a denial that was let through.
+    WouldDeny,
+}
+
+/// Which part of the firewall saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// A connection through the proxy, written when it ends.
+    Connection,
+    /// One HTTP request on a connection.
+    Request,
+    /// A DNS query.
+    Dns,
+    /// Something the kernel programs refused before it became a connection.
+    Kernel,
+}
+
+/// The process behind an event, as well as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessInfo {
+    pub pid: u32,
+    pub ppid: Option<u32>,
+    pub uid: Option<u32>,
+    /// The kernel's 15-byte name; always known.
+    pub comm: String,
+    pub exe: Option<String>,
+    pub argv: Option<Vec<String>>,
+    /// Executables of the ancestors, nearest first.
+    pub ancestors: Vec<String>,
+}
+
+/// One event. What is not known is `None` and absent from the JSON line. `schema`, `timestamp`, `id` and `run`
+/// are added by the sink.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub event: EventKind,
+    pub decision: Decision,
+    pub reason: Reason,
+    /// The rule that decided, as the user wrote it.
+    pub rule: Option<String>,
+    /// The flag that would allow it (denials only; for the summary and the denial's body).
+    pub allow_with: Option<String>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    /// The address dialled upstream; for a refusal, the one the command asked for.
+    pub ip: Option<IpAddr>,
+    /// 4 or 6: of the command's own socket.
+    pub family: Option<u8>,
+    /// `tls`, `http`, `connect`, `tcp`, `udp`, `dns`, `raw` ...
+    pub proto: Option<&'static str>,
+    pub method: Option<String>,
+    pub url: Option<String>,
+    pub status: Option<u16>,
+    pub bytes_up: Option<u64>,
+    pub bytes_down: Option<u64>,
+    pub ms: Option<u64>,
+    pub process: Option<ProcessInfo>,
+}

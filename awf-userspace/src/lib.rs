@@ -1,0 +1,29 @@
+//! awf-bpf runs a command behind a kernel-forced, in-process egress proxy.
+//!
+//! The modules and who may use whom (`cargo xtask tidy` checks it):
+//!
+//! ```text
+//! cli -> config -> policy
+//! cli -> session -> {cgroup, netns, bpf, proxy, dns, launch} -> {policy, audit, sys}
+//! ```
+//!
+//! * [`policy`] is pure: names, patterns, address classes, rules -> a verdict with its reason.
+//! * [`proxy`] and [`dns`] enforce it on connections and queries; they never name [`bpf`]: the traits in
+//!   [`proxy::seam`] are joined to the kernel by [`session`].
+//! * [`launch`] is the parent side of the command's start, [`jail`] the child side.
+//! * [`sys`] is the only home of `unsafe`.
+
+pub mod audit;
+pub mod bpf;
+pub mod cgroup;
+pub mod cli;
+pub mod config;
+pub mod dns;
+pub mod jail;
+pub mod launch;
+pub mod netns;
+pub mod policy;
+pub mod preflight;
+pub mod proxy;
+pub mod session;
+pub mod sys;

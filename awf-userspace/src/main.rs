@@ -1,0 +1,2 @@
+//! The `awf-bpf` binary.
+fn main() {}

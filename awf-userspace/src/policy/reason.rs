@@ -1,0 +1,94 @@
+//! The closed list of reasons a decision can have.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why something was allowed or refused. The names (`snake_case`) are part of the audit format: add, never
+/// rename.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A rule of the policy allows it.
+    Allowed,
+    /// No rule names this host.
+    NotInAllowlist,
+    /// A block rule names this host; block beats allow.
+    Blocked,
+    /// A rule names this host, but on another port.
+    PortNotAllowed,
+    /// A rule names this host, but for another protocol (`https://` over clear text, `http://` over TLS).
+    ProtocolNotAllowed,
+    /// The host is an address literal that no address rule covers.
+    AddressNotAllowed,
+    /// The allowed name resolves to nothing but addresses that must not be dialled (loopback, private,
+    /// link-local, metadata, multicast, this host's own).
+    ForbiddenAddress,
+    /// The connection carries no name (no SNI, no Host) and its protocol is not known.
+    NoName,
+    /// Two names of one connection disagree (CONNECT target, SNI, Host).
+    NameMismatch,
+    /// What was received is not valid in the protocol it began.
+    Malformed,
+    /// A bound of the proxy was reached (head size, header count, connections).
+    LimitExceeded,
+    /// The first bytes, or the rest of a request head, did not come in time.
+    Timeout,
+    /// The name does not resolve.
+    ResolveFailed,
+    /// No address of the name accepted the connection.
+    ConnectFailed,
+    /// The connection has no recorded original destination: it is not the command's.
+    NoOrigin,
+    /// The query type or opcode is not one the resolver answers.
+    DnsTypeRefused,
+    /// UDP to something other than the resolver.
+    UdpRefused,
+    /// A socket type or protocol other than TCP and UDP.
+    SocketRefused,
+    /// A packet that is not between the command and its own loopback.
+    PacketRefused,
+    /// A loopback port of the host that was not opened to the command.
+    HostPortRefused,
+    /// The kernel side could not remember the original destination.
+    KernelMapFull,
+    /// awf-bpf is shutting down.
+    Shutdown,
+}
+
+impl Reason {
+    /// The name in the audit record and in the `X-Awf-Reason` header.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::NotInAllowlist => "not_in_allowlist",
+            Self::Blocked => "blocked",
+            Self::PortNotAllowed => "port_not_allowed",
+            Self::ProtocolNotAllowed => "protocol_not_allowed",
+            Self::AddressNotAllowed => "address_not_allowed",
+            Self::ForbiddenAddress => "forbidden_address",
+            Self::NoName => "no_name",
+            Self::NameMismatch => "name_mismatch",
+            Self::Malformed => "malformed",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::Timeout => "timeout",
+            Self::ResolveFailed => "resolve_failed",
+            Self::ConnectFailed => "connect_failed",
+            Self::NoOrigin => "no_origin",
+            Self::DnsTypeRefused => "dns_type_refused",
+            Self::UdpRefused => "udp_refused",
+            Self::SocketRefused => "socket_refused",
+            Self::PacketRefused => "packet_refused",
+            Self::HostPortRefused => "host_port_refused",
+            Self::KernelMapFull => "kernel_map_full",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

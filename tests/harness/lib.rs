@@ -1,0 +1,1 @@
+//! The lab network, servers and sandbox language of the end-to-end tests.
