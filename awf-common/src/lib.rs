@@ -3,3 +3,13 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod addr;
+pub mod config;
+pub mod decide;
+pub mod event;
+
+pub use addr::{Addr, Origin, SockKey};
+pub use config::Globals;
+pub use event::{Event, EventKind, Refusal};
+
+#[cfg(test)]
+mod decide_tests;

@@ -1,0 +1,198 @@
+//! The decisions of the kernel programs: destination, protocol and [`Globals`] in, [`Action`] out. Pure, so that
+//! every branch is tested on the host; the programs only read their context, call this, and write the result.
+
+use crate::{Addr, Globals, Refusal, addr::is_loopback4};
+
+pub const AF_INET: u32 = 2;
+pub const AF_INET6: u32 = 10;
+pub const SOCK_STREAM: u32 = 1;
+pub const SOCK_DGRAM: u32 = 2;
+pub const IPPROTO_TCP: u32 = 6;
+pub const IPPROTO_UDP: u32 = 17;
+/// `IPPORT_DOMAIN`
+pub const DNS: u16 = 53;
+/// `EtherType`s, host byte order.
+pub const ETH_P_IP: u16 = 0x0800;
+pub const ETH_P_IPV6: u16 = 0x86dd;
+/// QUIC clients fall back to TCP at once on it.
+pub const ENETUNREACH: i32 = 101;
+/// Applications that try MPTCP, SCTP or UDP-Lite first fall back on it.
+pub const EPROTONOSUPPORT: i32 = 93;
+/// For storage that cannot be had: it is a resource, not a route, that is missing.
+pub const ENOBUFS: i32 = 105;
+
+/// Transport of a socket that passed [`socket`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// What to do with a connect() or sendmsg().
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Leave the destination: it is the command's own loopback, or a listener of ours.
+    Direct,
+    /// Rewrite the destination to the proxy.
+    Proxy,
+    /// Rewrite the destination to the DNS stub.
+    Resolver,
+    /// Fail the call with this errno.
+    Refuse { errno: i32 },
+}
+
+/// Whether a socket may be created. Only TCP and UDP have hooks that see every use of them; UDP-Lite, SCTP, DCCP,
+/// raw and ping sockets do not.
+#[inline(always)]
+#[must_use]
+pub const fn socket(family: u32, socket_type: u32, protocol: u32) -> bool {
+    if family != AF_INET && family != AF_INET6 {
+        return false;
+    }
+    (socket_type == SOCK_STREAM && protocol == IPPROTO_TCP)
+        || (socket_type == SOCK_DGRAM && protocol == IPPROTO_UDP)
+}
+
+/// The transport of an allowed socket by its protocol number; anything unknown is `None` and refused.
+#[inline(always)]
+#[must_use]
+pub const fn transport(protocol: u32) -> Option<Transport> {
+    match protocol {
+        IPPROTO_TCP => Some(Transport::Tcp),
+        IPPROTO_UDP => Some(Transport::Udp),
+        _ => None,
+    }
+}
+
+/// Where a connect() or sendmsg() to `dst` goes.
+#[inline(always)]
+#[must_use]
+pub const fn destination(dst: &Addr, port: u16, transport: Transport, globals: &Globals) -> Action {
+    if port == DNS {
+        return Action::Resolver;
+    }
+    let loopback = dst.is_loopback() || dst.is_unspecified();
+    if loopback && is_ours(port, transport, globals) {
+        return Action::Direct;
+    }
+    // In a namespace of its own the command's loopback is its own; in the host's it reaches host services.
+    if loopback && globals.shared_netns == 0 {
+        return Action::Direct;
+    }
+    match transport {
+        Transport::Tcp => Action::Proxy,
+        Transport::Udp => Action::Refuse { errno: ENETUNREACH },
+    }
+}
+
+#[inline(always)]
+const fn is_ours(port: u16, transport: Transport, globals: &Globals) -> bool {
+    port == globals.dns_port || (port == globals.proxy_port && matches!(transport, Transport::Tcp))
+}
+
+/// Whether `port` of a loopback peer is the stub's, so that its answer gets the address that was asked.
+#[inline(always)]
+#[must_use]
+pub const fn from_resolver(src: &Addr, port: u16, globals: &Globals) -> bool {
+    src.is_loopback() && port == globals.dns_port
+}
+
+/// Whether `port` of a loopback peer is a listener of ours, so that getpeername() tells what was dialled.
+#[inline(always)]
+#[must_use]
+pub const fn from_listener(src: &Addr, port: u16, globals: &Globals) -> bool {
+    src.is_loopback() && (port == globals.dns_port || port == globals.proxy_port)
+}
+
+/// Which way a packet goes, seen from the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Egress,
+    Ingress,
+}
+
+/// The first bytes of a packet that a decision needs: an IP header, and the ports after it.
+pub const HEADER: usize = 44;
+
+/// Whether a packet may pass: IPv4 without options between addresses of 127.0.0.0/8, or IPv6 with TCP or UDP as
+/// its first next header between `::1` and itself; in the host's namespace only with a listener of ours as peer.
+///
+/// The addresses are those on the wire: a routing header or a source route makes them differ from what the
+/// connect hooks saw.
+#[inline(always)]
+#[must_use]
+pub const fn packet(ethertype: u16, header: &[u8; HEADER], direction: Direction, globals: &Globals) -> bool {
+    match ethertype {
+        ETH_P_IP => packet4(header, direction, globals),
+        ETH_P_IPV6 => packet6(header, direction, globals),
+        _ => false,
+    }
+}
+
+#[inline(always)]
+const fn packet4(h: &[u8; HEADER], direction: Direction, globals: &Globals) -> bool {
+    let no_options = h[0] == 0x45;
+    let src = u32::from_ne_bytes([h[12], h[13], h[14], h[15]]);
+    let dst = u32::from_ne_bytes([h[16], h[17], h[18], h[19]]);
+    if !no_options || !is_loopback4(src) || !is_loopback4(dst) {
+        return false;
+    }
+    if globals.shared_netns == 0 {
+        return true;
+    }
+    // A later fragment carries no ports to judge.
+    let later_fragment = (h[6] & 0x1f) != 0 || h[7] != 0;
+    !later_fragment && peer_is_ours(h[9] as u32, ports(h, 20, direction), globals)
+}
+
+#[inline(always)]
+const fn packet6(h: &[u8; HEADER], direction: Direction, globals: &Globals) -> bool {
+    let next_header = h[6] as u32;
+    if transport(next_header).is_none() || !loopback6_at(h, 8) || !loopback6_at(h, 24) {
+        return false;
+    }
+    globals.shared_netns == 0 || peer_is_ours(next_header, ports(h, 40, direction), globals)
+}
+
+#[inline(always)]
+const fn loopback6_at(h: &[u8; HEADER], at: usize) -> bool {
+    let mut sum = 0;
+    let mut i = 0;
+    while i < 15 {
+        sum |= h[at + i];
+        i += 1;
+    }
+    sum == 0 && h[at + 15] == 1
+}
+
+/// The port of the command's peer.
+#[inline(always)]
+const fn ports(h: &[u8; HEADER], at: usize, direction: Direction) -> u16 {
+    match direction {
+        Direction::Egress => u16::from_be_bytes([h[at + 2], h[at + 3]]),
+        Direction::Ingress => u16::from_be_bytes([h[at], h[at + 1]]),
+    }
+}
+
+#[inline(always)]
+const fn peer_is_ours(protocol: u32, port: u16, globals: &Globals) -> bool {
+    match transport(protocol) {
+        Some(transport) => is_ours(port, transport, globals),
+        None => false,
+    }
+}
+
+/// Whether a packet that may pass egress is a datagram to the stub.
+#[inline(always)]
+#[must_use]
+pub const fn is_query(ethertype: u16, header: &[u8; HEADER], globals: &Globals) -> bool {
+    let (protocol, at) = if ethertype == ETH_P_IP { (header[9], 20) } else { (header[6], 40) };
+    protocol as u32 == IPPROTO_UDP && ports(header, at, Direction::Egress) == globals.dns_port
+}
+
+/// What a refused connect() or sendmsg() of UDP is reported as.
+#[inline(always)]
+#[must_use]
+pub const fn udp_refusal(sends: bool) -> Refusal {
+    if sends { Refusal::UdpSend } else { Refusal::UdpConnect }
+}

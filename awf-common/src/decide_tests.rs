@@ -1,0 +1,192 @@
+//! Every branch of [`crate::decide`].
+
+use core::net::IpAddr;
+
+use crate::{Addr, Globals, decide::*};
+
+const OWN: Globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3] };
+const SHARED: Globals = Globals { proxy_port: 40_001, dns_port: 40_002, shared_netns: 1, reserved: [0; 3] };
+
+fn go(dst: &str, port: u16, transport: Transport, globals: &Globals) -> Action {
+    destination(&Addr::from(dst.parse::<IpAddr>().unwrap()), port, transport, globals)
+}
+
+#[test]
+fn only_tcp_and_udp_sockets_are_created() {
+    for family in [AF_INET, AF_INET6] {
+        assert!(socket(family, SOCK_STREAM, IPPROTO_TCP));
+        assert!(socket(family, SOCK_DGRAM, IPPROTO_UDP));
+        // UDP-Lite, ICMP, ICMPv6, MPTCP, SCTP, DCCP, and TCP or UDP under the wrong type.
+        for (socket_type, protocol) in [
+            (2, 136),
+            (2, 1),
+            (2, 58),
+            (1, 262),
+            (1, 132),
+            (5, 132),
+            (6, 33),
+            (3, 6),
+            (3, 255),
+            (2, 6),
+            (1, 17),
+        ] {
+            assert!(!socket(family, socket_type, protocol), "{family} {socket_type} {protocol}");
+        }
+    }
+    assert!(!socket(17, SOCK_STREAM, IPPROTO_TCP));
+}
+
+#[test]
+fn tcp_goes_to_the_proxy_whatever_its_family() {
+    for globals in [&OWN, &SHARED] {
+        for dst in
+            ["203.0.113.1", "2001:db8::1", "::ffff:203.0.113.1", "169.254.169.254", "fe80::1", "224.0.0.1"]
+        {
+            assert_eq!(go(dst, 443, Transport::Tcp, globals), Action::Proxy, "{dst}");
+        }
+    }
+}
+
+#[test]
+fn port_53_goes_to_the_stub_even_on_loopback() {
+    for globals in [&OWN, &SHARED] {
+        for dst in ["203.0.113.1", "2001:db8::1", "127.0.0.53", "::1", "::ffff:127.0.0.1", "0.0.0.0"] {
+            for transport in [Transport::Tcp, Transport::Udp] {
+                assert_eq!(go(dst, 53, transport, globals), Action::Resolver, "{dst}");
+            }
+        }
+    }
+}
+
+#[test]
+fn udp_to_anything_else_is_refused() {
+    for globals in [&OWN, &SHARED] {
+        for dst in ["203.0.113.1", "2001:db8::1", "::ffff:203.0.113.1", "255.255.255.255", "ff02::1"] {
+            assert_eq!(go(dst, 443, Transport::Udp, globals), Action::Refuse { errno: ENETUNREACH }, "{dst}");
+        }
+    }
+}
+
+#[test]
+fn own_loopback_is_direct() {
+    for dst in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "::ffff:0.0.0.0"] {
+        for transport in [Transport::Tcp, Transport::Udp] {
+            assert_eq!(go(dst, 8080, transport, &OWN), Action::Direct, "{dst}");
+        }
+    }
+}
+
+#[test]
+fn loopback_of_the_host_is_judged() {
+    for dst in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::"] {
+        assert_eq!(go(dst, 6379, Transport::Tcp, &SHARED), Action::Proxy, "{dst}");
+        assert_eq!(go(dst, 6379, Transport::Udp, &SHARED), Action::Refuse { errno: ENETUNREACH }, "{dst}");
+    }
+}
+
+#[test]
+fn our_listeners_are_reached_directly() {
+    assert_eq!(go("127.0.0.1", SHARED.proxy_port, Transport::Tcp, &SHARED), Action::Direct);
+    assert_eq!(go("::1", SHARED.proxy_port, Transport::Tcp, &SHARED), Action::Direct);
+    assert_eq!(go("127.0.0.1", SHARED.dns_port, Transport::Udp, &SHARED), Action::Direct);
+    assert_eq!(
+        go("127.0.0.1", SHARED.proxy_port, Transport::Udp, &SHARED),
+        Action::Refuse { errno: ENETUNREACH }
+    );
+    // The same port elsewhere is not ours.
+    assert_eq!(go("203.0.113.1", SHARED.proxy_port, Transport::Tcp, &SHARED), Action::Proxy);
+}
+
+#[test]
+fn answers_of_the_stub_are_known_by_address_and_port() {
+    let lo = Addr::LOOPBACK4;
+    assert!(from_resolver(&lo, 53, &OWN));
+    assert!(from_resolver(&Addr::LOOPBACK6, 53, &OWN));
+    assert!(!from_resolver(&lo, 54, &OWN));
+    assert!(!from_resolver(&Addr::from("203.0.113.1".parse::<IpAddr>().unwrap()), 53, &OWN));
+    assert!(from_listener(&lo, OWN.proxy_port, &OWN));
+    assert!(!from_listener(&lo, 8080, &OWN));
+}
+
+fn v4(first: u8, src: [u8; 4], dst: [u8; 4], protocol: u8, ports: (u16, u16)) -> [u8; HEADER] {
+    let mut h = [0; HEADER];
+    h[0] = first;
+    h[9] = protocol;
+    h[12..16].copy_from_slice(&src);
+    h[16..20].copy_from_slice(&dst);
+    h[20..22].copy_from_slice(&ports.0.to_be_bytes());
+    h[22..24].copy_from_slice(&ports.1.to_be_bytes());
+    h
+}
+
+fn v6(next: u8, src: &str, dst: &str, ports: (u16, u16)) -> [u8; HEADER] {
+    let mut h = [0; HEADER];
+    h[0] = 0x60;
+    h[6] = next;
+    h[8..24].copy_from_slice(&src.parse::<std::net::Ipv6Addr>().unwrap().octets());
+    h[24..40].copy_from_slice(&dst.parse::<std::net::Ipv6Addr>().unwrap().octets());
+    h[40..42].copy_from_slice(&ports.0.to_be_bytes());
+    h[42..44].copy_from_slice(&ports.1.to_be_bytes());
+    h
+}
+
+const LO: [u8; 4] = [127, 0, 0, 1];
+
+#[test]
+fn packets_stay_on_own_loopback() {
+    for direction in [Direction::Egress, Direction::Ingress] {
+        let pass = |ethertype, header: &[u8; HEADER]| packet(ethertype, header, direction, &OWN);
+        assert!(pass(ETH_P_IP, &v4(0x45, LO, [127, 3, 2, 1], 6, (1000, 2000))));
+        assert!(pass(ETH_P_IP, &v4(0x45, LO, LO, 1, (0, 0))), "ICMP errors of own servers");
+        assert!(!pass(ETH_P_IP, &v4(0x46, LO, LO, 6, (1, 2))), "options: a source route");
+        assert!(!pass(ETH_P_IP, &v4(0x45, LO, [203, 0, 113, 1], 6, (1, 2))));
+        assert!(!pass(ETH_P_IP, &v4(0x45, [203, 0, 113, 1], LO, 6, (1, 2))));
+        assert!(pass(ETH_P_IPV6, &v6(6, "::1", "::1", (1, 2))));
+        assert!(pass(ETH_P_IPV6, &v6(17, "::1", "::1", (1, 2))));
+        assert!(!pass(ETH_P_IPV6, &v6(43, "::1", "::1", (1, 2))), "a routing header");
+        assert!(!pass(ETH_P_IPV6, &v6(0, "::1", "::1", (1, 2))), "hop-by-hop options");
+        assert!(!pass(ETH_P_IPV6, &v6(6, "::1", "2001:db8::1", (1, 2))));
+        assert!(!pass(ETH_P_IPV6, &v6(6, "2001:db8::1", "::1", (1, 2))));
+        assert!(!pass(ETH_P_IPV6, &v6(6, "::2", "::1", (1, 2))));
+        assert!(!pass(0x0806, &v4(0x45, LO, LO, 6, (1, 2))), "not IP");
+        assert!(!pass(ETH_P_IP, &v6(6, "::1", "::1", (1, 2))), "EtherType and version disagree");
+    }
+}
+
+#[test]
+fn packets_in_the_hosts_namespace_have_a_listener_of_ours_as_peer() {
+    let (proxy, dns) = (SHARED.proxy_port, SHARED.dns_port);
+    let egress = |h: &[u8; HEADER], e| packet(e, h, Direction::Egress, &SHARED);
+    let ingress = |h: &[u8; HEADER], e| packet(e, h, Direction::Ingress, &SHARED);
+    assert!(egress(&v4(0x45, LO, LO, 6, (5000, proxy)), ETH_P_IP));
+    assert!(ingress(&v4(0x45, LO, LO, 6, (proxy, 5000)), ETH_P_IP));
+    assert!(egress(&v6(17, "::1", "::1", (5000, dns)), ETH_P_IPV6));
+    assert!(ingress(&v6(17, "::1", "::1", (dns, 5000)), ETH_P_IPV6));
+    assert!(!egress(&v4(0x45, LO, LO, 6, (proxy, 6379)), ETH_P_IP), "our port as source is no pass");
+    assert!(!ingress(&v4(0x45, LO, LO, 6, (6379, proxy)), ETH_P_IP));
+    assert!(!egress(&v6(6, "::1", "::1", (5000, 6379)), ETH_P_IPV6));
+    assert!(!egress(&v4(0x45, LO, LO, 17, (5000, proxy)), ETH_P_IP), "UDP to the proxy's port");
+    assert!(!egress(&v4(0x45, LO, LO, 1, (5000, dns)), ETH_P_IP), "ICMP");
+    let mut fragment = v4(0x45, LO, LO, 17, (5000, dns));
+    fragment[7] = 1;
+    assert!(!egress(&fragment, ETH_P_IP), "a later fragment has no ports");
+    fragment[7] = 0;
+    fragment[6] = 0x20;
+    assert!(egress(&fragment, ETH_P_IP), "the first one has");
+}
+
+#[test]
+fn datagrams_to_the_stub_are_queries() {
+    assert!(is_query(ETH_P_IP, &v4(0x45, LO, LO, 17, (5000, 53)), &OWN));
+    assert!(is_query(ETH_P_IPV6, &v6(17, "::1", "::1", (5000, 53)), &OWN));
+    assert!(!is_query(ETH_P_IP, &v4(0x45, LO, LO, 6, (5000, 53)), &OWN));
+    assert!(!is_query(ETH_P_IP, &v4(0x45, LO, LO, 17, (53, 5000)), &OWN));
+    assert!(!is_query(ETH_P_IPV6, &v6(6, "::1", "::1", (5000, 53)), &OWN));
+}
+
+#[test]
+fn refused_udp_tells_whether_anything_was_sent() {
+    assert_eq!(udp_refusal(true), crate::Refusal::UdpSend);
+    assert_eq!(udp_refusal(false), crate::Refusal::UdpConnect);
+    assert_eq!(transport(132), None);
+}

@@ -1,0 +1,105 @@
+//! What the kernel programs report through the ring buffer.
+
+use crate::Origin;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EventKind {
+    /// A TCP connection was sent to the proxy.
+    Connect = 1,
+    /// A connect() or sendmsg() was sent to the DNS stub.
+    Dns = 2,
+    /// Something was refused; [`Event::refusal`] says why.
+    Refused = 3,
+}
+
+impl EventKind {
+    #[must_use]
+    pub const fn from_u32(value: u32) -> Option<Self> {
+        match value {
+            1 => Some(Self::Connect),
+            2 => Some(Self::Dns),
+            3 => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
+
+/// Why the kernel side refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Refusal {
+    None = 0,
+    /// connect() of a UDP socket to something other than the resolver; nothing was sent.
+    UdpConnect = 1,
+    /// A datagram to something other than the resolver.
+    UdpSend = 2,
+    /// A socket type or protocol other than TCP and UDP.
+    Socket = 3,
+    /// A packet that is not between the command and its own loopback.
+    Packet = 4,
+    /// The origin could not be remembered.
+    Storage = 5,
+}
+
+impl Refusal {
+    #[must_use]
+    pub const fn from_u32(value: u32) -> Option<Self> {
+        match value {
+            0 => Some(Self::None),
+            1 => Some(Self::UdpConnect),
+            2 => Some(Self::UdpSend),
+            3 => Some(Self::Socket),
+            4 => Some(Self::Packet),
+            5 => Some(Self::Storage),
+            _ => None,
+        }
+    }
+}
+
+/// One record of the ring buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Event {
+    pub origin: Origin,
+    /// `bpf_ktime_get_boot_ns`: a process that started later is another one under the same number.
+    pub time: u64,
+    /// [`EventKind`]
+    pub kind: u32,
+    /// [`Refusal`]
+    pub refusal: u32,
+    /// IP protocol number (`IPPROTO_*`), or the EtherType of a refused packet that is not IP.
+    pub protocol: u32,
+    /// `SOCK_*`; 0 where it is not known.
+    pub socket_type: u32,
+}
+
+const _: () = assert!(size_of::<Event>() == 88);
+
+/// Slots of the per-CPU counter array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Events that found the ring buffer full.
+    EventsLost = 0,
+    /// Packets dropped by the packet programs.
+    PacketsDropped = 1,
+    /// Sockets refused at creation.
+    SocketsRefused = 2,
+    /// UDP connects and sends refused.
+    UdpRefused = 3,
+    /// Connections refused because no storage was to be had.
+    StorageFailed = 4,
+}
+
+impl Counter {
+    /// How many slots the array has.
+    pub const COUNT: usize = 5;
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: `repr(C)`, no padding (size asserted above), every bit pattern is valid.
+    unsafe impl aya::Pod for super::Event {}
+}

@@ -1,0 +1,89 @@
+//! Maps and constants shared by the programs.
+
+use awf_common::{Event, Globals, Origin, SockKey, event::Counter};
+use aya_ebpf::{
+    bindings::BPF_SK_STORAGE_GET_F_CREATE,
+    btf_maps::{LruHashMap, PerCpuArray, RingBuf, SkStorage},
+    helpers::generated::bpf_sk_storage_get,
+    macros::btf_map,
+};
+use core::ffi::c_void;
+
+/// Written by the loader before the programs are loaded; frozen after.
+#[unsafe(no_mangle)]
+static GLOBALS: Globals = Globals { proxy_port: 0, dns_port: 0, shared_netns: 0, reserved: [0; 3] };
+
+/// What each socket of the command asked for last; dies with the socket, so it can be neither exhausted nor stale.
+#[btf_map]
+pub(crate) static CL_ORIGIN: SkStorage<Origin> = SkStorage::new();
+
+/// The same for the sockets the proxy accepted; userspace reads it by file descriptor.
+#[btf_map]
+pub(crate) static AC_ORIGIN: SkStorage<Origin> = SkStorage::new();
+
+/// From the SYN to the accepted socket. Evicted means missing means refused.
+#[btf_map]
+pub(crate) static PENDING: LruHashMap<SockKey, Origin, 16384> = LruHashMap::new();
+
+/// Who sent a datagram to the stub, by its source; evicted means not named.
+#[btf_map]
+pub(crate) static QUERIES: LruHashMap<SockKey, Origin, 4096> = LruHashMap::new();
+
+/// 1 MiB: about 14,000 events.
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<Event, 0x10_0000> = RingBuf::new();
+
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::COUNT }> = PerCpuArray::new();
+
+/// The loader's constants.
+#[inline(always)]
+pub(crate) fn globals() -> Globals {
+    // SAFETY: the static is initialised; volatile because the loader replaces its bytes after compilation.
+    unsafe { core::ptr::read_volatile(&raw const GLOBALS) }
+}
+
+/// Adds one to a counter of this CPU and returns its new value.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) -> u64 {
+    match COUNTERS.get_ptr_mut(counter as u32) {
+        Some(slot) => {
+            // SAFETY: the map hands out this CPU's slot, valid while the program runs.
+            unsafe {
+                *slot += 1;
+                *slot
+            }
+        }
+        None => 0,
+    }
+}
+
+/// The storage of `sk` in `map`, if it has one.
+#[inline(always)]
+pub(crate) fn stored(map: &SkStorage<Origin>, sk: *mut c_void) -> Option<*mut Origin> {
+    storage(map, sk, 0)
+}
+
+/// Writes `origin` into the storage of `sk`, making it where there is none; false when memory is short.
+#[inline(always)]
+pub(crate) fn store(map: &SkStorage<Origin>, sk: *mut c_void, origin: &Origin) -> bool {
+    match storage(map, sk, u64::from(BPF_SK_STORAGE_GET_F_CREATE)) {
+        Some(slot) => {
+            // SAFETY: the helper returned the value of a live socket's storage.
+            unsafe { *slot = *origin };
+            true
+        }
+        None => false,
+    }
+}
+
+#[inline(always)]
+fn storage(map: &SkStorage<Origin>, sk: *mut c_void, flags: u64) -> Option<*mut Origin> {
+    if sk.is_null() {
+        return None;
+    }
+    let map = core::ptr::from_ref(map).cast_mut().cast::<c_void>();
+    // SAFETY: `map` is a map the loader relocates, `sk` a non-null socket of the context.
+    let value = unsafe { bpf_sk_storage_get(map, sk, core::ptr::null_mut(), flags) }.cast::<Origin>();
+    if value.is_null() { None } else { Some(value) }
+}

@@ -1,0 +1,51 @@
+//! sendmsg4 and sendmsg6: every datagram that names its destination.
+
+use awf_common::{
+    EventKind, Refusal,
+    decide::{self, Action, ENOBUFS, EPROTONOSUPPORT, IPPROTO_UDP, Transport},
+    event::Counter,
+};
+use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+
+use crate::{
+    context::{self, Hook},
+    emit,
+    maps::{self, CL_ORIGIN},
+};
+
+#[cgroup_sock_addr(sendmsg4)]
+pub(crate) fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    sendmsg(&ctx, Hook::V4)
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+pub(crate) fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    sendmsg(&ctx, Hook::V6)
+}
+
+#[inline(always)]
+fn sendmsg(ctx: &SockAddrContext, hook: Hook) -> i32 {
+    if context::protocol(ctx) != IPPROTO_UDP {
+        return context::refuse(EPROTONOSUPPORT);
+    }
+    let globals = maps::globals();
+    let (dst, port) = (context::address(ctx, hook), context::port(ctx));
+    let action = decide::destination(&dst, port, Transport::Udp, &globals);
+    if matches!(action, Action::Direct) {
+        return 1;
+    }
+    let origin = context::origin(ctx, dst, port, hook);
+    if let Action::Refuse { errno } = action {
+        maps::count(Counter::UdpRefused);
+        emit::emit(EventKind::Refused, decide::udp_refusal(true), IPPROTO_UDP, 0, &origin);
+        return context::refuse(errno);
+    }
+    if !maps::store(&CL_ORIGIN, context::socket(ctx), &origin) {
+        maps::count(Counter::StorageFailed);
+        emit::emit(EventKind::Refused, Refusal::Storage, IPPROTO_UDP, 0, &origin);
+        return context::refuse(ENOBUFS);
+    }
+    context::set(ctx, hook, &context::loopback_like(&dst), globals.dns_port);
+    emit::emit(EventKind::Dns, Refusal::None, IPPROTO_UDP, 0, &origin);
+    1
+}

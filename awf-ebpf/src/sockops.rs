@@ -1,0 +1,111 @@
+//! sock_ops: hands the origin from the connecting socket to the accepted one at establishment, so that no lookup
+//! by a port that may have been reused is needed.
+
+use awf_common::{Addr, SockKey, decide::AF_INET6};
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_TCP_CONNECT_CB},
+    helpers::bpf_get_netns_cookie,
+    macros::sock_ops,
+    programs::SockOpsContext,
+};
+use core::{ffi::c_void, ptr};
+
+use crate::maps::{self, AC_ORIGIN, CL_ORIGIN, PENDING};
+
+/// On the command's cgroup: the SYN is about to leave, the source port is known.
+#[sock_ops]
+pub(crate) fn sockops_connect(ctx: SockOpsContext) -> u32 {
+    if ctx.op() == BPF_SOCK_OPS_TCP_CONNECT_CB {
+        remember(&ctx);
+    }
+    1
+}
+
+/// On the proxy's cgroup: the accepted socket exists, accept() has not returned it yet.
+#[sock_ops]
+pub(crate) fn sockops_accept(ctx: SockOpsContext) -> u32 {
+    if ctx.op() == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB {
+        hand_over(&ctx);
+    }
+    1
+}
+
+#[inline(always)]
+fn remember(ctx: &SockOpsContext) {
+    if remote_port(ctx) != maps::globals().proxy_port {
+        return;
+    }
+    let Some(origin) = maps::stored(&CL_ORIGIN, socket(ctx)) else { return };
+    let key = SockKey { netns: netns(ctx), addr: local(ctx), port: ctx.local_port(), reserved: 0 };
+    // SAFETY: the storage of a live socket, checked to be there.
+    let origin = unsafe { &*origin };
+    // A failed insert leaves the accepted socket without an origin, which closes it.
+    let _ = PENDING.insert(key, origin, 0);
+}
+
+#[inline(always)]
+fn hand_over(ctx: &SockOpsContext) {
+    let key =
+        SockKey { netns: netns(ctx), addr: remote(ctx), port: u32::from(remote_port(ctx)), reserved: 0 };
+    // SAFETY: the value is copied before the entry is removed.
+    let Some(origin) = (unsafe { PENDING.get(key) }).copied() else { return };
+    let _ = PENDING.remove(key);
+    maps::store(&AC_ORIGIN, socket(ctx), &origin);
+}
+
+#[inline(always)]
+fn socket(ctx: &SockOpsContext) -> *mut c_void {
+    // SAFETY: the context is valid while the program runs; the union has one reading.
+    unsafe { (*ctx.ops).__bindgen_anon_2.sk }.cast()
+}
+
+#[inline(always)]
+fn netns(ctx: &SockOpsContext) -> u64 {
+    // SAFETY: the helper reads the socket of this valid context.
+    unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
+}
+
+/// The peer's port, host byte order: the kernel keeps it in network order in the upper half.
+#[inline(always)]
+fn remote_port(ctx: &SockOpsContext) -> u16 {
+    // SAFETY: the context is valid while the program runs.
+    u16::from_be((unsafe { ptr::read_volatile(&raw const (*ctx.ops).remote_port) } >> 16) as u16)
+}
+
+// Local and remote fields are read in functions of their own, each at its own constant offset: LLVM otherwise
+// merges them into one read at a computed offset, which the verifier refuses.
+
+#[inline(never)]
+fn local(ctx: &SockOpsContext) -> Addr {
+    let ops = ctx.ops;
+    // SAFETY: the context is valid while the program runs.
+    unsafe {
+        if ptr::read_volatile(&raw const (*ops).family) != AF_INET6 {
+            return Addr::v4(ptr::read_volatile(&raw const (*ops).local_ip4));
+        }
+        Addr([
+            ptr::read_volatile(&raw const (*ops).local_ip6[0]),
+            ptr::read_volatile(&raw const (*ops).local_ip6[1]),
+            ptr::read_volatile(&raw const (*ops).local_ip6[2]),
+            ptr::read_volatile(&raw const (*ops).local_ip6[3]),
+        ])
+    }
+}
+
+#[inline(never)]
+fn remote(ctx: &SockOpsContext) -> Addr {
+    let ops = ctx.ops;
+    // SAFETY: the context is valid while the program runs.
+    unsafe {
+        if ptr::read_volatile(&raw const (*ops).family) != AF_INET6 {
+            return Addr::v4(ptr::read_volatile(&raw const (*ops).remote_ip4));
+        }
+        Addr([
+            ptr::read_volatile(&raw const (*ops).remote_ip6[0]),
+            ptr::read_volatile(&raw const (*ops).remote_ip6[1]),
+            ptr::read_volatile(&raw const (*ops).remote_ip6[2]),
+            ptr::read_volatile(&raw const (*ops).remote_ip6[3]),
+        ])
+    }
+}
