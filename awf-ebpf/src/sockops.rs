@@ -4,7 +4,7 @@
 use awf_common::{Addr, SockKey, decide::AF_INET6};
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_TCP_CONNECT_CB},
+    bindings::{BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops},
     helpers::bpf_get_netns_cookie,
     macros::sock_ops,
     programs::SockOpsContext,
@@ -73,17 +73,29 @@ fn remote_port(ctx: &SockOpsContext) -> u16 {
     u16::from_be((unsafe { ptr::read_volatile(&raw const (*ctx.ops).remote_port) } >> 16) as u16)
 }
 
-// Local and remote fields are read in functions of their own, each at its own constant offset: LLVM otherwise
-// merges them into one read at a computed offset, which the verifier refuses.
+#[inline(always)]
+fn local(ctx: &SockOpsContext) -> Addr {
+    if ctx.family() == AF_INET6 { local6(ctx.ops) } else { Addr::v4(local4(ctx.ops)) }
+}
+
+#[inline(always)]
+fn remote(ctx: &SockOpsContext) -> Addr {
+    if ctx.family() == AF_INET6 { remote6(ctx.ops) } else { Addr::v4(remote4(ctx.ops)) }
+}
+
+// Each field is read in a function of its own: LLVM otherwise merges the reads of two branches into one at a
+// computed offset, which the verifier refuses.
 
 #[inline(never)]
-fn local(ctx: &SockOpsContext) -> Addr {
-    let ops = ctx.ops;
+fn local4(ops: *mut bpf_sock_ops) -> u32 {
+    // SAFETY: the context is valid while the program runs.
+    unsafe { ptr::read_volatile(&raw const (*ops).local_ip4) }
+}
+
+#[inline(never)]
+fn local6(ops: *mut bpf_sock_ops) -> Addr {
     // SAFETY: the context is valid while the program runs.
     unsafe {
-        if ptr::read_volatile(&raw const (*ops).family) != AF_INET6 {
-            return Addr::v4(ptr::read_volatile(&raw const (*ops).local_ip4));
-        }
         Addr([
             ptr::read_volatile(&raw const (*ops).local_ip6[0]),
             ptr::read_volatile(&raw const (*ops).local_ip6[1]),
@@ -94,13 +106,15 @@ fn local(ctx: &SockOpsContext) -> Addr {
 }
 
 #[inline(never)]
-fn remote(ctx: &SockOpsContext) -> Addr {
-    let ops = ctx.ops;
+fn remote4(ops: *mut bpf_sock_ops) -> u32 {
+    // SAFETY: the context is valid while the program runs.
+    unsafe { ptr::read_volatile(&raw const (*ops).remote_ip4) }
+}
+
+#[inline(never)]
+fn remote6(ops: *mut bpf_sock_ops) -> Addr {
     // SAFETY: the context is valid while the program runs.
     unsafe {
-        if ptr::read_volatile(&raw const (*ops).family) != AF_INET6 {
-            return Addr::v4(ptr::read_volatile(&raw const (*ops).remote_ip4));
-        }
         Addr([
             ptr::read_volatile(&raw const (*ops).remote_ip6[0]),
             ptr::read_volatile(&raw const (*ops).remote_ip6[1]),

@@ -1,1 +1,20 @@
-//! (to be written)
+//! The kernel side: loads the programs, attaches them to the run's cgroups, and reads what they remember.
+
+mod events;
+mod load;
+mod origins;
+mod process;
+
+pub use events::{Events, EventsError, Notice};
+pub use load::{BpfError, Counters, Kernel, Programs};
+pub use origins::Origins;
+pub use process::{Caller, Processes};
+
+/// The object that `build.rs` left; empty when it was built with `AWF_EBPF_SKIP`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/awf-ebpf"));
+
+/// Whether this binary carries the kernel programs.
+#[must_use]
+pub fn is_built_in() -> bool {
+    !OBJECT.is_empty()
+}

@@ -1,1 +1,209 @@
-//! (to be written)
+//! The run's cgroups: `awf-bpf-<run>/{agent,proxy}` below our own cgroup, so that the programs and limits of every
+//! parent (systemd's, an outer awf-bpf's) go on applying to the command.
+
+mod mount;
+
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{Mode, OFlags},
+};
+
+pub use mount::{own_cgroup, v2_mount};
+
+/// What each run's cgroup name starts with.
+pub const PREFIX: &str = "awf-bpf-";
+
+/// Why the run's cgroups could not be made, or not be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    #[error("reading {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "no cgroup v2 file system is mounted (see cgroups(7)); mount one: mount -t cgroup2 none /sys/fs/cgroup"
+    )]
+    NoV2,
+    #[error("/proc/self/cgroup has no cgroup v2 line (0::/...)")]
+    NoOwn,
+    #[error("making cgroup {path}: {source}")]
+    Make { path: PathBuf, source: io::Error },
+    #[error("opening cgroup {path}: {source}")]
+    Open { path: PathBuf, source: io::Error },
+    #[error("killing the processes of cgroup {path}: {source}")]
+    Kill { path: PathBuf, source: io::Error },
+    #[error("processes of cgroup {path} are still there {waited:?} after SIGKILL")]
+    StillThere { path: PathBuf, waited: Duration },
+    #[error("removing cgroup {path}: {source}")]
+    Remove { path: PathBuf, source: io::Error },
+}
+
+/// The run's cgroups.
+#[derive(Debug)]
+pub struct RunCgroup {
+    dir: PathBuf,
+    agent: OwnedFd,
+    proxy: OwnedFd,
+}
+
+/// Where the cgroup of run `id` is to be: below the cgroup of this process.
+///
+/// # Errors
+///
+/// When there is no cgroup v2 hierarchy, or /proc cannot be read.
+pub fn place(id: &str) -> Result<PathBuf, CgroupError> {
+    let read = |path: &str| {
+        fs::read_to_string(path).map_err(|source| CgroupError::Read { path: path.into(), source })
+    };
+    let mount = v2_mount(&read("/proc/self/mountinfo")?).ok_or(CgroupError::NoV2)?;
+    let own = own_cgroup(&read("/proc/self/cgroup")?).ok_or(CgroupError::NoOwn)?;
+    Ok(mount.below(&own).join(format!("{PREFIX}{id}")))
+}
+
+impl RunCgroup {
+    /// Makes `dir` (see [`place`]) with the cgroups of the command and of the proxy in it.
+    ///
+    /// # Errors
+    ///
+    /// Names the directory that could not be made or opened.
+    pub fn create(dir: PathBuf) -> Result<Self, CgroupError> {
+        for path in [dir.clone(), dir.join("agent"), dir.join("proxy")] {
+            fs::create_dir(&path).map_err(|source| CgroupError::Make { path, source })?;
+        }
+        let open = |name: &str| {
+            let path = dir.join(name);
+            rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|e| CgroupError::Open { path, source: e.into() })
+        };
+        Ok(Self { agent: open("agent")?, proxy: open("proxy")?, dir })
+    }
+
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The command's cgroup.
+    #[must_use]
+    pub fn agent(&self) -> BorrowedFd<'_> {
+        self.agent.as_fd()
+    }
+
+    /// The cgroup of the sockets that face the command.
+    #[must_use]
+    pub fn proxy(&self) -> BorrowedFd<'_> {
+        self.proxy.as_fd()
+    }
+}
+
+/// Kills every process below `dir` and waits until none is left; a cgroup that is gone is empty.
+///
+/// # Errors
+///
+/// When the kernel refuses, or a process outlives `patience` (uninterruptible sleep).
+pub fn kill(dir: &Path, patience: Duration) -> Result<(), CgroupError> {
+    let file = dir.join("cgroup.kill");
+    match fs::write(&file, "1") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(CgroupError::Kill { path: dir.into(), source }),
+        Ok(()) => {}
+    }
+    wait_empty(dir, patience)
+}
+
+/// Waits for `populated 0` in `dir`'s cgroup.events.
+fn wait_empty(dir: &Path, patience: Duration) -> Result<(), CgroupError> {
+    let path = dir.join("cgroup.events");
+    let failed = |source: io::Error| CgroupError::Read { path: path.clone(), source };
+    let deadline = Instant::now() + patience;
+    let file = match fs::File::open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed)?,
+    };
+    loop {
+        // A change after this read wakes the poll below: nothing is missed.
+        if !fs::read_to_string(&path).map_err(failed)?.contains("populated 1") {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(CgroupError::StillThere { path: dir.into(), waited: patience });
+        }
+        let left = Timespec::try_from(left).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
+        match poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&left)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(failed(e.into())),
+        }
+    }
+}
+
+/// Removes `dir` and the cgroups in it, all empty; what is not there is not an error.
+///
+/// # Errors
+///
+/// Names the cgroup that could not be removed.
+pub fn remove(dir: &Path) -> Result<(), CgroupError> {
+    for path in [dir.join("agent"), dir.join("proxy"), dir.to_owned()] {
+        remove_tree(&path)?;
+    }
+    Ok(())
+}
+
+/// Removes a cgroup and those the command may have made below it.
+fn remove_tree(path: &Path) -> Result<(), CgroupError> {
+    if let Ok(entries) = fs::read_dir(path) {
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove_tree(&entry.path())?;
+            }
+        }
+    }
+    match fs::remove_dir(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(CgroupError::Remove { path: path.to_owned(), source: e })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> RunCgroup {
+        RunCgroup::create(place(&format!("unit-{}-{name}", std::process::id())).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn processes_are_killed_with_their_cgroup() {
+        let cgroup = scratch("kill");
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        fs::write(cgroup.dir().join("agent/cgroup.procs"), child.id().to_string()).unwrap();
+        kill(cgroup.dir(), Duration::from_secs(10)).unwrap();
+        assert!(child.wait().unwrap().code().is_none());
+        remove(cgroup.dir()).unwrap();
+        assert!(!cgroup.dir().exists());
+    }
+
+    #[test]
+    fn a_cgroup_that_is_gone_is_empty() {
+        let cgroup = scratch("gone");
+        remove(cgroup.dir()).unwrap();
+        kill(cgroup.dir(), Duration::ZERO).unwrap();
+        remove(cgroup.dir()).unwrap();
+    }
+
+    #[test]
+    fn cgroups_below_are_removed() {
+        let cgroup = scratch("below");
+        fs::create_dir_all(cgroup.dir().join("agent/a/b")).unwrap();
+        remove(cgroup.dir()).unwrap();
+        assert!(!cgroup.dir().exists());
+    }
+}

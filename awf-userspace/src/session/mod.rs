@@ -1,1 +1,4 @@
-//! (to be written)
+//! One run: the order of everything, and the reverse order of undoing.
+
+pub mod bpffs;
+pub mod state;

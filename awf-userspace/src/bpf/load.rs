@@ -1,0 +1,287 @@
+//! Loads the programs with the run's constants, attaches them, and pins the links so that they outlive us.
+
+use std::{
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd},
+    path::{Path, PathBuf},
+};
+
+use awf_common::{Globals, Origin, SockKey, event::Counter};
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
+    pin::PinError,
+    programs::{
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Program, ProgramError,
+        SockOps,
+        links::{FdLink, LinkError, PinnedLink},
+    },
+};
+
+/// Why the kernel side could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BpfError {
+    #[error(
+        "this awf-bpf was built without its kernel programs (AWF_EBPF_SKIP); build it again without that variable"
+    )]
+    NotBuiltIn,
+    #[error("reading the kernel programs: {0}")]
+    Object(#[source] Box<EbpfError>),
+    #[error("the kernel programs have no {0}")]
+    Missing(&'static str),
+    #[error("loading program {name}: {source}; the kernel must be 5.18 or newer")]
+    Load { name: &'static str, source: Box<ProgramError> },
+    #[error("attaching program {name}: {source}")]
+    Attach { name: &'static str, source: Box<ProgramError> },
+    #[error("taking the link of program {name}: {source}")]
+    Link { name: &'static str, source: LinkError },
+    #[error("pinning the link of program {name} to {path}: {source}")]
+    Pin { name: &'static str, path: PathBuf, source: PinError },
+    #[error("opening map {name}: {source}")]
+    Map { name: &'static str, source: MapError },
+    #[error("making {path}: {source}")]
+    PinDirectory { path: PathBuf, source: io::Error },
+}
+
+/// On which of the run's cgroups a program belongs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Agent,
+    Proxy,
+}
+
+/// Every program and its cgroup. The order is the order of attaching: what refuses comes before what redirects.
+const PROGRAMS: [(&str, Place); 13] = [
+    ("skb_egress", Place::Agent),
+    ("skb_ingress", Place::Agent),
+    ("sock_create", Place::Agent),
+    ("connect4", Place::Agent),
+    ("connect6", Place::Agent),
+    ("sendmsg4", Place::Agent),
+    ("sendmsg6", Place::Agent),
+    ("recvmsg4", Place::Agent),
+    ("recvmsg6", Place::Agent),
+    ("getpeername4", Place::Agent),
+    ("getpeername6", Place::Agent),
+    ("sockops_connect", Place::Agent),
+    ("sockops_accept", Place::Proxy),
+];
+
+/// No flag: a BPF link always attaches beside other people's programs, and the kernel refuses to hear it asked for.
+const LINK_FLAGS: CgroupAttachMode = CgroupAttachMode::Single;
+
+/// The programs, verified by the kernel, not attached yet.
+#[derive(Debug)]
+pub struct Programs {
+    ebpf: Ebpf,
+}
+
+/// The attached programs and their maps. Dropping it closes the links; the pins keep them attached until
+/// [`Kernel::detach`].
+pub struct Kernel {
+    links: Vec<PinnedLink>,
+    pins: PathBuf,
+    counters: PerCpuArray<MapData, u64>,
+    ebpf: Ebpf,
+}
+
+impl Programs {
+    /// Loads every program with `globals` as its constants.
+    ///
+    /// # Errors
+    ///
+    /// Names the program that the kernel refused, with the verifier's words.
+    pub fn load(globals: Globals) -> Result<Self, BpfError> {
+        if !super::is_built_in() {
+            return Err(BpfError::NotBuiltIn);
+        }
+        // Only UAPI contexts are read: no kernel BTF is needed, and parsing it costs more than the launch.
+        let mut ebpf = EbpfLoader::new()
+            .btf(None)
+            .override_global("GLOBALS", &globals, true)
+            .load(super::OBJECT)
+            .map_err(|e| BpfError::Object(Box::new(e)))?;
+        for (name, _) in PROGRAMS {
+            let program = ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
+            load(program).map_err(|source| BpfError::Load { name, source: Box::new(source) })?;
+        }
+        Ok(Self { ebpf })
+    }
+
+    /// Attaches every program, in an order that refuses first, and pins its link in `pins`, a directory on a
+    /// bpffs that this makes.
+    ///
+    /// # Errors
+    ///
+    /// Names the program and the step; what was attached before is detached again with `pins` removed.
+    pub fn attach(
+        mut self,
+        agent: BorrowedFd<'_>,
+        proxy: BorrowedFd<'_>,
+        pins: &Path,
+    ) -> Result<Kernel, BpfError> {
+        std::fs::create_dir(pins)
+            .map_err(|source| BpfError::PinDirectory { path: pins.to_owned(), source })?;
+        let mut links = Vec::with_capacity(PROGRAMS.len());
+        for (name, place) in PROGRAMS {
+            let cgroup = if place == Place::Agent { agent } else { proxy };
+            let program = self.ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
+            let link = attach(program, cgroup, name)?;
+            let path = pins.join(name);
+            links.push(link.pin(&path).map_err(|source| BpfError::Pin { name, path, source })?);
+        }
+        let counters = self.ebpf.take_map("COUNTERS").ok_or(BpfError::Missing("map COUNTERS"))?;
+        let counters =
+            PerCpuArray::try_from(counters).map_err(|source| BpfError::Map { name: "COUNTERS", source })?;
+        Ok(Kernel { links, pins: pins.to_owned(), counters, ebpf: self.ebpf })
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("links", &self.links).field("pins", &self.pins).finish_non_exhaustive()
+    }
+}
+
+/// What the programs counted, all CPUs together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub events_lost: u64,
+    pub packets_dropped: u64,
+    pub sockets_refused: u64,
+    pub udp_refused: u64,
+    pub storage_failed: u64,
+}
+
+impl Kernel {
+    /// The origins of accepted connections.
+    ///
+    /// # Errors
+    ///
+    /// When a map is missing, or was taken before.
+    pub fn take_origins(
+        &mut self,
+    ) -> Result<(SkStorage<MapData, Origin>, HashMap<MapData, SockKey, Origin>), BpfError> {
+        let accepted = self.ebpf.take_map("AC_ORIGIN").ok_or(BpfError::Missing("map AC_ORIGIN"))?;
+        let queries = self.ebpf.take_map("QUERIES").ok_or(BpfError::Missing("map QUERIES"))?;
+        Ok((
+            SkStorage::try_from(accepted).map_err(|source| BpfError::Map { name: "AC_ORIGIN", source })?,
+            HashMap::try_from(queries).map_err(|source| BpfError::Map { name: "QUERIES", source })?,
+        ))
+    }
+
+    /// The ring buffer of events.
+    ///
+    /// # Errors
+    ///
+    /// When the map is missing, or was taken before.
+    pub fn take_events(&mut self) -> Result<RingBuf<MapData>, BpfError> {
+        let map = self.ebpf.take_map("EVENTS").ok_or(BpfError::Missing("map EVENTS"))?;
+        RingBuf::try_from(map).map_err(|source| BpfError::Map { name: "EVENTS", source })
+    }
+
+    /// What was counted so far.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read the map.
+    pub fn counters(&self) -> Result<Counters, BpfError> {
+        let read = |counter: Counter| -> Result<u64, BpfError> {
+            let values = self
+                .counters
+                .get(&(counter as u32), 0)
+                .map_err(|source| BpfError::Map { name: "COUNTERS", source })?;
+            Ok(values.iter().sum())
+        };
+        Ok(Counters {
+            events_lost: read(Counter::EventsLost)?,
+            packets_dropped: read(Counter::PacketsDropped)?,
+            sockets_refused: read(Counter::SocketsRefused)?,
+            udp_refused: read(Counter::UdpRefused)?,
+            storage_failed: read(Counter::StorageFailed)?,
+        })
+    }
+
+    /// Detaches every program. Only for a cgroup that is empty: what is left in it would be free.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be removed; the programs stay attached then.
+    pub fn detach(self) -> io::Result<()> {
+        for link in self.links {
+            link.unpin()?;
+        }
+        std::fs::remove_dir(&self.pins)
+    }
+}
+
+fn load(program: &mut Program) -> Result<(), ProgramError> {
+    match program {
+        Program::CgroupSkb(p) => p.load(),
+        Program::CgroupSock(p) => p.load(),
+        Program::CgroupSockAddr(p) => p.load(),
+        Program::SockOps(p) => p.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// Attaches one program by a BPF link (never by the legacy attach, which replaces other people's programs).
+fn attach(program: &mut Program, cgroup: BorrowedFd<'_>, name: &'static str) -> Result<FdLink, BpfError> {
+    let failed = |source| BpfError::Attach { name, source: Box::new(source) };
+    let mode = LINK_FLAGS;
+    let link = match program {
+        Program::CgroupSkb(p) => attach_skb(p, cgroup, name).map_err(failed)?.try_into(),
+        Program::CgroupSock(p) => {
+            let id = p.attach(cgroup, mode).map_err(failed)?;
+            CgroupSock::take_link(p, id).map_err(failed)?.try_into()
+        }
+        Program::CgroupSockAddr(p) => {
+            let id = p.attach(cgroup, mode).map_err(failed)?;
+            CgroupSockAddr::take_link(p, id).map_err(failed)?.try_into()
+        }
+        Program::SockOps(p) => {
+            let id = p.attach(cgroup, mode).map_err(failed)?;
+            SockOps::take_link(p, id).map_err(failed)?.try_into()
+        }
+        _ => return Err(failed(ProgramError::UnexpectedProgramType)),
+    };
+    link.map_err(|source| BpfError::Link { name, source })
+}
+
+fn attach_skb(
+    program: &mut CgroupSkb,
+    cgroup: impl AsFd,
+    name: &str,
+) -> Result<aya::programs::cgroup_skb::CgroupSkbLink, ProgramError> {
+    let direction =
+        if name == "skb_egress" { CgroupSkbAttachType::Egress } else { CgroupSkbAttachType::Ingress };
+    let id = program.attach(cgroup, direction, LINK_FLAGS)?;
+    program.take_link(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{cgroup, session::bpffs};
+
+    /// The kernel's verifier takes every program, and every link outlives the one who made it.
+    #[test]
+    fn programs_load_attach_and_stay() {
+        let id = format!("unit-{}-bpf", std::process::id());
+        let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3] };
+        let programs = Programs::load(globals).unwrap();
+        let run = cgroup::RunCgroup::create(cgroup::place(&id).unwrap()).unwrap();
+        let pins = bpffs::directory().unwrap().join(&id);
+        let mut kernel = programs.attach(run.agent(), run.proxy(), &pins).unwrap();
+        kernel.take_origins().unwrap();
+        kernel.take_events().unwrap();
+        assert_eq!(kernel.counters().unwrap(), Counters::default());
+        drop(kernel);
+        assert_eq!(std::fs::read_dir(&pins).unwrap().count(), PROGRAMS.len());
+        std::fs::remove_dir_all(&pins).unwrap();
+        cgroup::kill(run.dir(), Duration::from_secs(5)).unwrap();
+        cgroup::remove(run.dir()).unwrap();
+    }
+}

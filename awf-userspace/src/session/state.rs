@@ -1,0 +1,212 @@
+//! What a run leaves where the next start can find it: `/run/awf-bpf/<run>/`, with a lock that its owner holds for
+//! as long as it lives and the path of its cgroup.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The state directory, 0700 and root's.
+pub const STATE: &str = "/run/awf-bpf";
+/// Runs that are being made are named so until they hold their lock.
+const UNBORN: &str = ".new-";
+
+/// Why the state of a run could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("{path}: {source}")]
+    Path { path: PathBuf, source: io::Error },
+    #[error("{path} is not a directory of root's alone (owner {uid}, mode {mode:o}); remove it")]
+    NotPrivate { path: PathBuf, uid: u32, mode: u32 },
+    #[error("mounting bpffs on {path}: {source}")]
+    MountBpffs { path: PathBuf, source: io::Error },
+    #[error("reading random bytes: {0}")]
+    Random(#[source] io::Error),
+}
+
+/// Makes `path` a directory of root's alone, or checks that it is one: another user who made it first would own
+/// what is in it.
+///
+/// # Errors
+///
+/// When it cannot be made, or belongs to someone else.
+pub fn make_private(path: &Path) -> Result<(), StateError> {
+    let failed = |source| StateError::Path { path: path.to_owned(), source };
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(failed(e)),
+        _ => {}
+    }
+    let meta = fs::symlink_metadata(path).map_err(failed)?;
+    let mode = meta.mode() & 0o7777;
+    if !meta.is_dir() || meta.uid() != 0 || mode & 0o077 != 0 {
+        return Err(StateError::NotPrivate { path: path.to_owned(), uid: meta.uid(), mode });
+    }
+    Ok(())
+}
+
+/// The state of a living run. Its lock ends with this value or with the process, however it ends.
+#[derive(Debug)]
+pub struct RunState {
+    id: String,
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl RunState {
+    /// Makes the directory of a new run, holding its lock from the moment it has its name.
+    ///
+    /// # Errors
+    ///
+    /// Names the path that could not be made.
+    pub fn create() -> Result<Self, StateError> {
+        make_private(Path::new(STATE))?;
+        let id = random_id()?;
+        let unborn = Path::new(STATE).join(format!("{UNBORN}{id}"));
+        let dir = Path::new(STATE).join(&id);
+        make_private(&unborn)?;
+        let lock = open_lock(&unborn, true)?;
+        let failed = |source| StateError::Path { path: unborn.clone(), source };
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed(e.into()))?;
+        fs::rename(&unborn, &dir).map_err(failed)?;
+        Ok(Self { id, dir, _lock: lock })
+    }
+
+    /// Unique among all runs of this machine: 12 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Writes down which cgroup is the run's, before it is made: whoever finds us dead finds it.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that could not be written.
+    pub fn note_cgroup(&self, cgroup: &Path) -> Result<(), StateError> {
+        let path = self.dir.join("cgroup");
+        fs::write(&path, cgroup.as_os_str().as_encoded_bytes())
+            .map_err(|source| StateError::Path { path, source })
+    }
+
+    /// Removes the state: nothing of the run is left.
+    ///
+    /// # Errors
+    ///
+    /// Names the directory that could not be removed.
+    pub fn remove(self) -> Result<(), StateError> {
+        remove_dir(&self.dir)
+    }
+}
+
+/// A run whose owner is dead. While this value lives nobody else reaps it.
+#[derive(Debug)]
+pub struct DeadRun {
+    pub id: String,
+    pub cgroup: Option<PathBuf>,
+    dir: PathBuf,
+    _lock: Option<File>,
+}
+
+impl DeadRun {
+    /// Removes its state, after all else of it is gone.
+    ///
+    /// # Errors
+    ///
+    /// Names the directory that could not be removed.
+    pub fn remove(self) -> Result<(), StateError> {
+        remove_dir(&self.dir)
+    }
+}
+
+/// What is in the state directory.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub dead: Vec<DeadRun>,
+    pub living: usize,
+}
+
+/// Looks for runs whose owner is gone.
+///
+/// # Errors
+///
+/// When the state directory cannot be read; that it does not exist is not an error.
+pub fn find() -> Result<Found, StateError> {
+    let mut found = Found::default();
+    let entries = match fs::read_dir(STATE) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
+        other => other.map_err(|source| StateError::Path { path: STATE.into(), source })?,
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let (id, unborn) = match name.strip_prefix(UNBORN) {
+            Some(id) => (id, true),
+            None => (name.as_str(), false),
+        };
+        if !is_id(id) {
+            continue;
+        }
+        match dead_run(entry.path(), id, unborn) {
+            Some(run) => found.dead.push(run),
+            None => found.living += 1,
+        }
+    }
+    Ok(found)
+}
+
+/// `None`: its owner lives, or it is being reaped by another process.
+fn dead_run(dir: PathBuf, id: &str, unborn: bool) -> Option<DeadRun> {
+    let lock = match open_lock(&dir, false) {
+        Ok(lock) => {
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+            Some(lock)
+        }
+        // Between mkdir and its lock a run has nothing to reap, and is young.
+        Err(_) if unborn && !is_old(&dir) => return None,
+        Err(_) => None,
+    };
+    let cgroup = fs::read(dir.join("cgroup")).ok().map(|bytes| {
+        use std::os::unix::ffi::OsStringExt as _;
+        PathBuf::from(std::ffi::OsString::from_vec(bytes))
+    });
+    Some(DeadRun { id: id.to_owned(), cgroup, dir, _lock: lock })
+}
+
+fn is_old(dir: &Path) -> bool {
+    let age = fs::metadata(dir).ok().and_then(|m| m.modified().ok()).and_then(|t| t.elapsed().ok());
+    age.is_some_and(|age| age > std::time::Duration::from_secs(60))
+}
+
+fn is_id(name: &str) -> bool {
+    name.len() == 12 && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn open_lock(dir: &Path, create: bool) -> Result<File, StateError> {
+    let path = dir.join("lock");
+    OpenOptions::new()
+        .write(true)
+        .create_new(create)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path)
+        .map_err(|source| StateError::Path { path, source })
+}
+
+fn remove_dir(dir: &Path) -> Result<(), StateError> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(StateError::Path { path: dir.to_owned(), source: e })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn random_id() -> Result<String, StateError> {
+    let mut bytes = [0; 6];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| StateError::Random(e.into()))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
