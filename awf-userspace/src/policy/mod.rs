@@ -1,10 +1,34 @@
 //! What may be reached: names, patterns, address classes and rules, compiled into a [`Policy`] that turns a
 //! [`Target`] into a [`Verdict`]. Pure: no sockets, no clock, no files, no root.
+//!
+//! ```text
+//! text -> parse (parse_name, parse_net; suffix) -> Rule -> Policy (index) -> judge -> Verdict (explain)
+//! ```
 
+pub mod address;
+mod engine;
+mod explain;
+mod host;
+mod index;
 pub mod name;
+mod parse;
+mod parse_name;
+mod parse_net;
+mod pattern;
+mod problem;
 pub mod reason;
+mod rule;
+mod suffix;
 pub mod verdict;
 
+#[cfg(test)]
+mod tests;
+
+pub use address::AddressClass;
+pub use engine::Policy;
+pub use host::Host;
 pub use name::{DomainName, NameError};
+pub use problem::{Problem, RuleError};
 pub use reason::Reason;
-pub use verdict::{Allowed, Denied, Host, Protocol, Target, Verdict};
+pub use rule::{List, Note, Place, Rule};
+pub use verdict::{Allowed, Denied, Protocol, Target, Verdict};

@@ -52,6 +52,8 @@ pub enum Reason {
     HostPortRefused,
     /// The kernel side could not remember the original destination.
     KernelMapFull,
+    /// The audit record can no longer be written: nothing is allowed that nobody would know of.
+    AuditFailed,
     /// awf-bpf is shutting down.
     Shutdown,
 }
@@ -82,6 +84,7 @@ impl Reason {
             Self::PacketRefused => "packet_refused",
             Self::HostPortRefused => "host_port_refused",
             Self::KernelMapFull => "kernel_map_full",
+            Self::AuditFailed => "audit_failed",
             Self::Shutdown => "shutdown",
         }
     }

@@ -1,24 +1,8 @@
 //! The question ([`Target`]) and the answer ([`Verdict`]) of the policy.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use super::{DomainName, Reason};
-
-/// Who is to be reached: a name, or an address literal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
-    Name(DomainName),
-    Ip(IpAddr),
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => name.fmt(f),
-            Self::Ip(ip) => ip.fmt(f),
-        }
-    }
-}
+use super::{Host, Reason};
 
 /// What the connection really speaks, as sniffed; never what its port suggests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +28,22 @@ pub struct Target<'a> {
 pub enum Verdict {
     Allow(Allowed),
     Deny(Denied),
+}
+
+impl Verdict {
+    #[must_use]
+    pub fn is_allow(&self) -> bool {
+        matches!(self, Self::Allow(_))
+    }
+
+    /// The refusal, if it is one.
+    #[must_use]
+    pub fn denied(&self) -> Option<&Denied> {
+        match self {
+            Self::Allow(_) => None,
+            Self::Deny(denied) => Some(denied),
+        }
+    }
 }
 
 /// An allowed target.

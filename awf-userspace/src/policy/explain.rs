@@ -1,0 +1,129 @@
+//! The words of a refusal: why, the nearest rule, and the flag to paste.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use super::{
+    AddressClass, Denied, DomainName, Host, Policy, Protocol, Reason, Rule, Target, Verdict,
+    parse::{rule_for_ip, rule_for_name},
+    rule::{Scheme, WEB_PORTS},
+};
+
+pub(super) fn blocked(host: &Host, rule: &Arc<Rule>) -> Denied {
+    Denied {
+        reason: Reason::Blocked,
+        rule: Some(Arc::clone(rule.text())),
+        message: format!("{host} is blocked by the rule {rule}; a block rule beats every allow rule"),
+        allow_with: None,
+    }
+}
+
+/// `near`: the allow rules about the host, none of which allows this port and protocol.
+pub(super) fn not_allowed(policy: &Policy, target: &Target<'_>, near: &[&Arc<Rule>]) -> Denied {
+    let Target { host, port, protocol } = *target;
+    // A rule that has the port right is nearer than one that has only the host right.
+    let nearest = near.iter().find(|rule| rule.service.allows_port(port)).or(near.first());
+    let mut denied = match (nearest, host) {
+        (Some(rule), _) => wrong_service(target, rule),
+        (None, Host::Name(name)) => unknown_name(policy, name),
+        (None, Host::Ip(ip)) => unknown_address(*ip),
+    };
+    denied.allow_with = allow_with(host, port, protocol).filter(|_| !is_metadata(host));
+    denied
+}
+
+/// A rule is about the host, but on another port or for another protocol.
+fn wrong_service(target: &Target<'_>, rule: &Arc<Rule>) -> Denied {
+    let Target { host, port, protocol } = *target;
+    let explicit = matches!(rule.service.scheme, Scheme::Https | Scheme::Http);
+    let wrong_protocol = !rule.service.allows_protocol(protocol);
+    let reason = if wrong_protocol && (explicit || rule.service.allows_port(port)) {
+        Reason::ProtocolNotAllowed
+    } else {
+        Reason::PortNotAllowed
+    };
+    let message = format!(
+        "{} to {host} port {port} is not allowed: the rule {rule} is about {}",
+        spoken(protocol),
+        rule.service
+    );
+    Denied { reason, rule: Some(Arc::clone(rule.text())), message, allow_with: None }
+}
+
+/// No allow rule matches the name.
+pub(super) fn unknown_name(policy: &Policy, name: &DomainName) -> Denied {
+    let (rule, message) = if policy.allows_nothing() {
+        (None, format!("{name} is not allowed: the policy allows nothing"))
+    } else if let Some(rule) = policy.allow.neighbour(name) {
+        (Some(Arc::clone(rule.text())), format!("{name} is not allowed: the rule {rule} does not match it"))
+    } else {
+        (None, format!("{name} is not allowed: no rule names it"))
+    };
+    let allow_with = rule_for_name(name, "", "").map(|rule| format!("--allow-domains {rule}"));
+    Denied { reason: Reason::NotInAllowlist, rule, message, allow_with }
+}
+
+fn unknown_address(ip: IpAddr) -> Denied {
+    Denied {
+        reason: Reason::AddressNotAllowed,
+        rule: None,
+        message: format!(
+            "{ip} is not allowed: no rule names this address, and rules for names say nothing of it"
+        ),
+        allow_with: None,
+    }
+}
+
+/// A name leads to an address that names must not lead to.
+pub(super) fn forbidden(ip: IpAddr, port: u16, class: AddressClass, own: bool) -> Denied {
+    let host = Host::Ip(ip);
+    let what =
+        if own && class.is_global() { "an address of this host".to_owned() } else { class.to_string() };
+    Denied {
+        reason: Reason::ForbiddenAddress,
+        rule: None,
+        message: format!("{ip} is {what}; it is dialled only if a rule names the address and port {port}"),
+        allow_with: allow_with(&host, port, Protocol::Tls).filter(|_| !is_metadata(&host)),
+    }
+}
+
+/// Nobody should paste a way to the machine's credentials.
+fn is_metadata(host: &Host) -> bool {
+    matches!(host, Host::Ip(ip) if AddressClass::of(*ip) == AddressClass::Metadata)
+}
+
+/// The flag that allows exactly this; the tests parse it and judge again.
+fn allow_with(host: &Host, port: u16, protocol: Protocol) -> Option<String> {
+    let web = WEB_PORTS.contains(&port);
+    match host {
+        Host::Name(name) => {
+            let rule = match protocol {
+                Protocol::Other if web => rule_for_name(name, &format!(":{port}"), "tcp://"),
+                _ if web => rule_for_name(name, "", ""),
+                _ => rule_for_name(name, &format!(":{port}"), ""),
+            };
+            rule.map(|rule| format!("--allow-domains {rule}"))
+        }
+        Host::Ip(ip) => {
+            let text = rule_for_ip(*ip, Some(port).filter(|_| !web || protocol == Protocol::Other))?;
+            let scheme = if web && protocol == Protocol::Other { "tcp://" } else { "" };
+            Some(format!("--allow-ip {scheme}{text}"))
+        }
+    }
+}
+
+fn spoken(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tls => "TLS",
+        Protocol::Http => "clear-text HTTP",
+        Protocol::Other => "a protocol that is neither TLS nor HTTP",
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allow(allowed) => write!(f, "allowed by {}", allowed.rule),
+            Self::Deny(denied) => f.write_str(&denied.message),
+        }
+    }
+}

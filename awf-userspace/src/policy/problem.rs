@@ -1,0 +1,66 @@
+//! Why a text is not a rule, and what to write instead.
+
+use super::{AddressClass, NameError, Place};
+
+/// A text that is not a rule, where it stands, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {text:?} {problem}{}", .advice.as_ref().map_or(String::new(), |a| format!("; {a}")))]
+pub struct RuleError {
+    /// As written; cut when very long.
+    pub text: String,
+    pub place: Place,
+    pub problem: Problem,
+    /// What to do instead.
+    pub advice: Option<String>,
+}
+
+/// Why a text is not a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("names no host")]
+    Empty,
+    #[error("contains {0:?}")]
+    Character(char),
+    #[error("would match everything")]
+    Everything,
+    #[error("is too broad: {0} is a public suffix, anybody may register names below it")]
+    PublicSuffix(String),
+    #[error("has a * where names are registered: anybody may register one that fits")]
+    RegistrableWildcard,
+    #[error("has a * in its last label, where it would match names of every top-level domain")]
+    WildcardEnd,
+    #[error("has two * in a row")]
+    DoubleStar,
+    #[error("has a * in a label that is not plain ASCII letters, digits, - and _")]
+    WildcardLabel,
+    #[error("says both = (this name only) and * (many names)")]
+    ExactWildcard,
+    #[error("says = of an address, which is exact already")]
+    ExactAddress,
+    #[error("has a path or a query: a rule names a host, not a page")]
+    Path,
+    #[error("contains credentials (something before an @)")]
+    Credentials,
+    #[error("begins with {0}://, which is not one of https://, http:// and tcp://")]
+    Scheme(String),
+    #[error("has the port {0:?}; ports are the numbers 1 to 65535")]
+    Port(String),
+    #[error("needs a port, because tcp:// has no usual one")]
+    PortMissing,
+    #[error("is not a host name: {0}")]
+    Name(NameError),
+    #[error("never resolves: {0} is reserved (RFC 6761, RFC 7686)")]
+    NeverResolves(&'static str),
+    #[error("means services of this host, which need --allow-host-ports (not built yet)")]
+    Localhost,
+    #[error("has the prefix length {0:?}; IPv4 allows 0 to 32, IPv6 0 to 128")]
+    Prefix(String),
+    #[error("has bits set behind its prefix")]
+    HostBits,
+    #[error("covers more of the address space than any one network has")]
+    TooWide,
+    #[error("is {0}, which nothing can connect to")]
+    Unreachable(AddressClass),
+    #[error("is not an IP address or network")]
+    NotAddress,
+}
