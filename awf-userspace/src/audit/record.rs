@@ -1,11 +1,14 @@
-//! One audit record.
+//! One audit record, its id, and the trait through which it is handed in.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use serde::Serialize;
 
 use crate::policy::Reason;
 
 /// What was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Decision {
     Allow,
     Deny,
@@ -14,7 +17,8 @@ pub enum Decision {
 }
 
 /// Which part of the firewall saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A connection through the proxy, written when it ends.
     Connection,
@@ -24,6 +28,45 @@ pub enum EventKind {
     Dns,
     /// Something the kernel programs refused before it became a connection.
     Kernel,
+}
+
+/// Names one event of one run, `<run>-17`: short enough to be typed into `awf-bpf explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EventId(Arc<str>);
+
+impl EventId {
+    /// The `number`th event of `run`.
+    #[must_use]
+    pub fn new(run: &str, number: u64) -> Self {
+        Self(format!("{run}-{number}").into())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Takes the records of whoever decides.
+pub trait Recorder: Send + Sync + 'static {
+    /// The id of an event about to be decided, so that a refusal can name it before its record is written.
+    fn next_id(&self) -> EventId;
+
+    /// Keeps `record`. Never drops it in silence: what could not be kept is counted, logged and reported at the
+    /// end of the run.
+    fn record(&self, id: EventId, record: Record);
+
+    /// `false` once records are being lost: from then on nothing more should be allowed
+    /// ([`Reason::AuditFailed`]), since nobody would know of it.
+    fn is_keeping(&self) -> bool {
+        true
+    }
 }
 
 /// The process behind an event, as well as it is known.

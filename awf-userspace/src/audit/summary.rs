@@ -1,0 +1,185 @@
+//! What a run blocked, how often, by which program, and the flags that would allow it: the text at its end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{Decision, Record};
+use crate::policy::Reason;
+
+/// Most distinct targets kept; a command that dials a million names must not fill our memory.
+const TARGETS_MAX: usize = 1000;
+/// Most programs named for one target.
+const PROGRAMS_MAX: usize = 8;
+/// Most targets printed.
+const SHOWN_MAX: usize = 20;
+/// Longest program or host name kept, in bytes.
+const NAME_MAX: usize = 256;
+
+/// The sums of one run. The counters that only the kernel side knows are set by their owner.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub allowed: u64,
+    pub denied: u64,
+    /// Denials let through by `--mode audit`.
+    pub would_deny: u64,
+    /// Packets the kernel programs dropped without an event.
+    pub kernel_drops: u64,
+    /// Kernel events that were lost because nobody read them in time.
+    pub lost_events: u64,
+    /// Records that are in no file.
+    pub lost_records: u64,
+    targets: HashMap<Target, Row>,
+    /// Denials of targets beyond [`TARGETS_MAX`].
+    beyond: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Target {
+    host: String,
+    port: Option<u16>,
+    reason: Reason,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Row {
+    count: u64,
+    programs: BTreeSet<String>,
+    allow_with: Option<String>,
+}
+
+impl Summary {
+    /// Adds one record up.
+    pub fn add(&mut self, record: &Record) {
+        match record.decision {
+            Decision::Allow => {
+                self.allowed += 1;
+                return;
+            }
+            Decision::Deny => self.denied += 1,
+            Decision::WouldDeny => self.would_deny += 1,
+        }
+        let target = Target { host: host(record), port: record.port, reason: record.reason };
+        if self.targets.len() >= TARGETS_MAX && !self.targets.contains_key(&target) {
+            self.beyond += 1;
+            return;
+        }
+        let row = self.targets.entry(target).or_default();
+        row.count += 1;
+        if let Some(program) = program(record).filter(|_| row.programs.len() < PROGRAMS_MAX) {
+            row.programs.insert(program);
+        }
+        if row.allow_with.is_none() {
+            row.allow_with.clone_from(&record.allow_with);
+        }
+    }
+
+    /// Whether there is something the user should read: `--summary auto` prints only then.
+    #[must_use]
+    pub fn has_findings(&self) -> bool {
+        self.denied + self.would_deny + self.kernel_drops + self.lost_events + self.lost_records > 0
+    }
+
+    /// The text for stderr: lines, each with its line feed, no colours and no control characters.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut lines = vec![self.headline()];
+        let mut rows: Vec<_> = self.targets.iter().collect();
+        rows.sort_by(|(a, ra), (b, rb)| rb.count.cmp(&ra.count).then_with(|| a.cmp(b)));
+        lines.extend(rows.iter().take(SHOWN_MAX).map(|(target, row)| line(target, row)));
+        let hidden = rows.len().saturating_sub(SHOWN_MAX);
+        if hidden > 0 {
+            lines.push(format!("  - and {hidden} more targets, see the audit record"));
+        }
+        if self.beyond > 0 {
+            lines.push(format!("  - and {} of targets that are not listed", times(self.beyond)));
+        }
+        lines.extend(self.counters());
+        let shown = rows.iter().take(SHOWN_MAX);
+        let flags = flags(shown.filter_map(|(_, row)| row.allow_with.as_deref()));
+        if !flags.is_empty() {
+            lines.push(format!("To allow them: {flags}"));
+        }
+        lines.join("\n") + "\n"
+    }
+
+    fn headline(&self) -> String {
+        let would = if self.would_deny > 0 {
+            format!(", {} would have been blocked", self.would_deny)
+        } else {
+            String::new()
+        };
+        let colon = if self.targets.is_empty() { '.' } else { ':' };
+        format!("awf-bpf: {} allowed, {} blocked{would}{colon}", self.allowed, self.denied)
+    }
+
+    fn counters(&self) -> Vec<String> {
+        [
+            (self.kernel_drops, "packets were dropped by the kernel programs"),
+            (self.lost_events, "kernel events were lost: the record is not complete"),
+            (self.lost_records, "audit records could not be written: the record is not complete"),
+        ]
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("  - {count} {what}"))
+        .collect()
+    }
+}
+
+fn host(record: &Record) -> String {
+    let host = record.host.clone().or_else(|| record.ip.map(|ip| ip.to_string()));
+    printable(&host.unwrap_or_else(|| record.proto.unwrap_or("unnamed").to_owned()))
+}
+
+/// The name a user knows the process by: its executable's, or the kernel's word for it.
+fn program(record: &Record) -> Option<String> {
+    let process = record.process.as_ref()?;
+    let name = process.exe.as_deref().and_then(|exe| exe.rsplit('/').next()).unwrap_or(&process.comm);
+    (!name.is_empty()).then(|| printable(name))
+}
+
+/// Hosts and programs are the command's words: none of them may steer the user's terminal.
+fn printable(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    text.chars().take(NAME_MAX).map(plain).collect()
+}
+
+fn line(target: &Target, row: &Row) -> String {
+    let port = target.port.map_or_else(String::new, |port| format!(":{port}"));
+    let host = match target.host.contains(':') && target.port.is_some() {
+        true => format!("[{}]", target.host),
+        false => target.host.clone(),
+    };
+    let by = match row.programs.is_empty() {
+        true => String::new(),
+        false => format!(" by {}", row.programs.iter().cloned().collect::<Vec<_>>().join(", ")),
+    };
+    let reason = target.reason.as_str().replace('_', " ");
+    format!("  - Blocked: {host}{port} ({reason}), {}{by}", times(row.count))
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+/// One line of flags out of many: `--allow-domains a` and `--allow-domains b` become `--allow-domains a,b`.
+fn flags<'a>(each: impl Iterator<Item = &'a str>) -> String {
+    let mut by_flag: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (flag, value) in each.filter_map(|flag| flag.split_once(' ')) {
+        // The line is pasted into a shell: what could mean anything else to it is left out.
+        let safe = |c: char| c.is_ascii_alphanumeric() || "-._:/=*[],".contains(c);
+        if flag.starts_with("--") && !value.is_empty() && flag.chars().chain(value.chars()).all(safe) {
+            by_flag.entry(flag).or_default().insert(value);
+        }
+    }
+    let quoted = |values: BTreeSet<&str>| {
+        let list = values.into_iter().collect::<Vec<_>>().join(",");
+        if list.contains(['*', '[']) { format!("'{list}'") } else { list }
+    };
+    by_flag
+        .into_iter()
+        .map(|(flag, values)| format!("{flag} {}", quoted(values)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The text users see, and the bounds on what a hostile command can put into it.
+
+use super::*;
+use crate::audit::{ProcessInfo, tests::denial};
+
+fn add(summary: &mut Summary, host: &str, exe: Option<&str>, allow_with: &str) {
+    let mut record = denial(host);
+    record.allow_with = Some(allow_with.to_owned());
+    record.process = exe.map(|exe| ProcessInfo {
+        comm: "kernel-name".into(),
+        exe: Some(exe.into()),
+        ..ProcessInfo::default()
+    });
+    summary.add(&record);
+}
+
+#[test]
+fn names_what_how_often_by_whom_and_the_flag_to_paste() {
+    let mut summary = Summary { kernel_drops: 2, ..Summary::default() };
+    let mut allowed = denial("ok.test");
+    allowed.decision = Decision::Allow;
+    summary.add(&allowed);
+    add(&mut summary, "b.test", Some("/usr/bin/curl"), "--allow-domains b.test");
+    add(&mut summary, "a.test", Some("/usr/bin/curl"), "--allow-domains a.test");
+    add(&mut summary, "a.test", Some("/usr/bin/node"), "--allow-domains a.test");
+    add(&mut summary, "2001:db8::1", None, "--allow-ip [2001:db8::1]:443");
+    assert_eq!(
+        summary.text(),
+        "awf-bpf: 1 allowed, 4 blocked:\n\
+         \x20 - Blocked: a.test:443 (not in allowlist), 2 times by curl, node\n\
+         \x20 - Blocked: [2001:db8::1]:443 (not in allowlist), once\n\
+         \x20 - Blocked: b.test:443 (not in allowlist), once by curl\n\
+         \x20 - 2 packets were dropped by the kernel programs\n\
+         To allow them: --allow-domains a.test,b.test --allow-ip '[2001:db8::1]:443'\n"
+    );
+}
+
+#[test]
+fn quiet_when_nothing_was_blocked() {
+    let mut summary = Summary::default();
+    let mut allowed = denial("ok.test");
+    allowed.decision = Decision::Allow;
+    summary.add(&allowed);
+    assert!(!summary.has_findings());
+    assert_eq!(summary.text(), "awf-bpf: 1 allowed, 0 blocked.\n");
+    summary.lost_records = 1;
+    assert!(summary.has_findings());
+}
+
+#[test]
+fn memory_and_text_are_bounded_and_the_rest_is_counted() {
+    let mut summary = Summary::default();
+    for n in 0..TARGETS_MAX + 500 {
+        add(&mut summary, &format!("h{n}.test"), Some("/bin/x"), &format!("--allow-domains h{n}.test"));
+    }
+    for n in 0..100 {
+        add(&mut summary, "h0.test", Some(&format!("/bin/p{n}")), "--allow-domains h0.test");
+    }
+    assert_eq!((summary.denied, summary.beyond, summary.targets.len()), (1600, 500, TARGETS_MAX));
+    let text = summary.text();
+    assert!(text.lines().count() < SHOWN_MAX + 6, "{text}");
+    assert!(text.contains("h0.test:443 (not in allowlist), 101 times by p0, p1,"), "{text}");
+    assert!(text.contains("- and 980 more targets"), "{text}");
+    assert!(text.contains("- and 500 times of targets that are not listed"), "{text}");
+}
+
+/// A host or program name must not write to the terminal, nor slip words into the line to paste.
+#[test]
+fn hostile_names_stay_text() {
+    let mut summary = Summary::default();
+    add(&mut summary, "\u{1b}[2Jé\n.test", Some("/bin/\u{7}x"), "--allow-domains x;rm -rf $HOME");
+    add(&mut summary, "w.test", None, "--allow-domains *.w.test");
+    let text = summary.text();
+    assert!(text.contains("?[2J??.test:443") && text.contains("by ?x"), "{text}");
+    assert!(text.ends_with("To allow them: --allow-domains '*.w.test'\n"), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || c == ' ' || c.is_ascii_graphic()));
+}
