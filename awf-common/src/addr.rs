@@ -50,7 +50,7 @@ impl Addr {
     }
 
     #[inline(always)]
-    const fn is_loopback6(&self) -> bool {
+    pub(crate) const fn is_loopback6(&self) -> bool {
         let [a, b, c, d] = self.0;
         a == 0 && b == 0 && c == 0 && d == Self::LOOPBACK6.0[3]
     }
@@ -109,11 +109,21 @@ pub struct Origin {
     pub netns: u64,
     pub uid: u32,
     pub reserved: u32,
-    /// `TASK_COMM_LEN` bytes, NUL padded.
-    pub comm: [u8; 16],
+    /// See [`Origin::comm`]. Words, because the verifier walks a copy of bytes byte by byte.
+    pub comm: [u64; 2],
 }
 
 impl Origin {
+    /// The `TASK_COMM_LEN` bytes of the process's name, NUL padded.
+    #[must_use]
+    pub fn comm(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(self.comm) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
     /// The destination as the command wrote it, v4-mapped addresses as IPv4.
     #[must_use]
     pub fn socket_addr(&self) -> SocketAddr {

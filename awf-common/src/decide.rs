@@ -111,8 +111,46 @@ pub enum Direction {
     Ingress,
 }
 
-/// The first bytes of a packet that a decision needs: an IP header, and the ports after it.
-pub const HEADER: usize = 44;
+/// The first bytes of a packet that a decision needs: an IP header and the ports after it, as words in network byte
+/// order (the verifier walks reads of bytes byte by byte).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Header(pub [u32; 11]);
+
+impl Header {
+    /// The byte at `at`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn byte(&self, at: usize) -> u8 {
+        self.0[at / 4].to_ne_bytes()[at % 4]
+    }
+
+    /// The 16 bit number at `at`, which is even.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(&self, at: usize) -> u16 {
+        let shift = if at.is_multiple_of(4) { 16 } else { 0 };
+        (u32::from_be(self.0[at / 4]) >> shift) as u16
+    }
+
+    /// The IPv4 address at word `at`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn addr4(&self, at: usize) -> Addr {
+        Addr::v4(self.0[at])
+    }
+
+    /// The IPv6 address at word `at`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn addr6(&self, at: usize) -> Addr {
+        Addr([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
+    }
+}
+
+/// Where the ports are, in bytes from the start of the IP header.
+const PORTS4: usize = 20;
+const PORTS6: usize = 40;
 
 /// Whether a packet may pass: IPv4 without options between addresses of 127.0.0.0/8, or IPv6 with TCP or UDP as
 /// its first next header between `::1` and itself; in the host's namespace only with a listener of ours as peer.
@@ -121,7 +159,7 @@ pub const HEADER: usize = 44;
 /// connect hooks saw.
 #[inline(always)]
 #[must_use]
-pub const fn packet(ethertype: u16, header: &[u8; HEADER], direction: Direction, globals: &Globals) -> bool {
+pub const fn packet(ethertype: u16, header: &Header, direction: Direction, globals: &Globals) -> bool {
     match ethertype {
         ETH_P_IP => packet4(header, direction, globals),
         ETH_P_IPV6 => packet6(header, direction, globals),
@@ -130,48 +168,47 @@ pub const fn packet(ethertype: u16, header: &[u8; HEADER], direction: Direction,
 }
 
 #[inline(always)]
-const fn packet4(h: &[u8; HEADER], direction: Direction, globals: &Globals) -> bool {
-    let no_options = h[0] == 0x45;
-    let src = u32::from_ne_bytes([h[12], h[13], h[14], h[15]]);
-    let dst = u32::from_ne_bytes([h[16], h[17], h[18], h[19]]);
-    if !no_options || !is_loopback4(src) || !is_loopback4(dst) {
+const fn packet4(h: &Header, direction: Direction, globals: &Globals) -> bool {
+    let no_options = h.byte(0) == 0x45;
+    if !no_options || !is_loopback4(h.0[3]) || !is_loopback4(h.0[4]) {
         return false;
     }
     if globals.shared_netns == 0 {
         return true;
     }
     // A later fragment carries no ports to judge.
-    let later_fragment = (h[6] & 0x1f) != 0 || h[7] != 0;
-    !later_fragment && peer_is_ours(h[9] as u32, ports(h, 20, direction), globals)
+    let later_fragment = h.number(6) & 0x1fff != 0;
+    !later_fragment && peer_is_ours(h.byte(9) as u32, peer_port(h, PORTS4, direction), globals)
 }
 
 #[inline(always)]
-const fn packet6(h: &[u8; HEADER], direction: Direction, globals: &Globals) -> bool {
-    let next_header = h[6] as u32;
-    if transport(next_header).is_none() || !loopback6_at(h, 8) || !loopback6_at(h, 24) {
+const fn packet6(h: &Header, direction: Direction, globals: &Globals) -> bool {
+    let next_header = h.byte(6) as u32;
+    if transport(next_header).is_none() || !h.addr6(2).is_loopback6() || !h.addr6(6).is_loopback6() {
         return false;
     }
-    globals.shared_netns == 0 || peer_is_ours(next_header, ports(h, 40, direction), globals)
+    globals.shared_netns == 0 || peer_is_ours(next_header, peer_port(h, PORTS6, direction), globals)
 }
 
 #[inline(always)]
-const fn loopback6_at(h: &[u8; HEADER], at: usize) -> bool {
-    let mut sum = 0;
-    let mut i = 0;
-    while i < 15 {
-        sum |= h[at + i];
-        i += 1;
-    }
-    sum == 0 && h[at + 15] == 1
-}
-
-/// The port of the command's peer.
-#[inline(always)]
-const fn ports(h: &[u8; HEADER], at: usize, direction: Direction) -> u16 {
+const fn peer_port(h: &Header, at: usize, direction: Direction) -> u16 {
     match direction {
-        Direction::Egress => u16::from_be_bytes([h[at + 2], h[at + 3]]),
-        Direction::Ingress => u16::from_be_bytes([h[at], h[at + 1]]),
+        Direction::Egress => h.number(at + 2),
+        Direction::Ingress => h.number(at),
     }
+}
+
+/// The end of a packet that is not the command's, as far as it was read: address and port, and the IP protocol.
+#[inline(always)]
+#[must_use]
+pub const fn peer(ethertype: u16, header: &Header, direction: Direction) -> (Addr, u16, u32) {
+    let egress = matches!(direction, Direction::Egress);
+    if ethertype == ETH_P_IP {
+        let addr = if egress { header.addr4(4) } else { header.addr4(3) };
+        return (addr, peer_port(header, PORTS4, direction), header.byte(9) as u32);
+    }
+    let addr = if egress { header.addr6(6) } else { header.addr6(2) };
+    (addr, peer_port(header, PORTS6, direction), header.byte(6) as u32)
 }
 
 #[inline(always)]
@@ -182,12 +219,16 @@ const fn peer_is_ours(protocol: u32, port: u16, globals: &Globals) -> bool {
     }
 }
 
-/// Whether a packet that may pass egress is a datagram to the stub.
+/// Whether a packet that may pass egress is a datagram to the stub; its source address and port if it is.
 #[inline(always)]
 #[must_use]
-pub const fn is_query(ethertype: u16, header: &[u8; HEADER], globals: &Globals) -> bool {
-    let (protocol, at) = if ethertype == ETH_P_IP { (header[9], 20) } else { (header[6], 40) };
-    protocol as u32 == IPPROTO_UDP && ports(header, at, Direction::Egress) == globals.dns_port
+pub const fn query(ethertype: u16, header: &Header, globals: &Globals) -> Option<(Addr, u16)> {
+    let (_, to, protocol) = peer(ethertype, header, Direction::Egress);
+    if protocol != IPPROTO_UDP || to != globals.dns_port {
+        return None;
+    }
+    let (addr, port, _) = peer(ethertype, header, Direction::Ingress);
+    Some((addr, port))
 }
 
 /// What a refused connect() or sendmsg() of UDP is reported as.

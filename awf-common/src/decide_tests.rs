@@ -108,26 +108,34 @@ fn answers_of_the_stub_are_known_by_address_and_port() {
     assert!(!from_listener(&lo, 8080, &OWN));
 }
 
-fn v4(first: u8, src: [u8; 4], dst: [u8; 4], protocol: u8, ports: (u16, u16)) -> [u8; HEADER] {
-    let mut h = [0; HEADER];
+fn header(bytes: &[u8; 44]) -> Header {
+    let mut words = [0; 11];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = u32::from_ne_bytes(bytes.try_into().unwrap());
+    }
+    Header(words)
+}
+
+fn v4(first: u8, src: [u8; 4], dst: [u8; 4], protocol: u8, ports: (u16, u16)) -> Header {
+    let mut h = [0; 44];
     h[0] = first;
     h[9] = protocol;
     h[12..16].copy_from_slice(&src);
     h[16..20].copy_from_slice(&dst);
     h[20..22].copy_from_slice(&ports.0.to_be_bytes());
     h[22..24].copy_from_slice(&ports.1.to_be_bytes());
-    h
+    header(&h)
 }
 
-fn v6(next: u8, src: &str, dst: &str, ports: (u16, u16)) -> [u8; HEADER] {
-    let mut h = [0; HEADER];
+fn v6(next: u8, src: &str, dst: &str, ports: (u16, u16)) -> Header {
+    let mut h = [0; 44];
     h[0] = 0x60;
     h[6] = next;
     h[8..24].copy_from_slice(&src.parse::<std::net::Ipv6Addr>().unwrap().octets());
     h[24..40].copy_from_slice(&dst.parse::<std::net::Ipv6Addr>().unwrap().octets());
     h[40..42].copy_from_slice(&ports.0.to_be_bytes());
     h[42..44].copy_from_slice(&ports.1.to_be_bytes());
-    h
+    header(&h)
 }
 
 const LO: [u8; 4] = [127, 0, 0, 1];
@@ -135,7 +143,7 @@ const LO: [u8; 4] = [127, 0, 0, 1];
 #[test]
 fn packets_stay_on_own_loopback() {
     for direction in [Direction::Egress, Direction::Ingress] {
-        let pass = |ethertype, header: &[u8; HEADER]| packet(ethertype, header, direction, &OWN);
+        let pass = |ethertype, header: &Header| packet(ethertype, header, direction, &OWN);
         assert!(pass(ETH_P_IP, &v4(0x45, LO, [127, 3, 2, 1], 6, (1000, 2000))));
         assert!(pass(ETH_P_IP, &v4(0x45, LO, LO, 1, (0, 0))), "ICMP errors of own servers");
         assert!(!pass(ETH_P_IP, &v4(0x46, LO, LO, 6, (1, 2))), "options: a source route");
@@ -156,8 +164,8 @@ fn packets_stay_on_own_loopback() {
 #[test]
 fn packets_in_the_hosts_namespace_have_a_listener_of_ours_as_peer() {
     let (proxy, dns) = (SHARED.proxy_port, SHARED.dns_port);
-    let egress = |h: &[u8; HEADER], e| packet(e, h, Direction::Egress, &SHARED);
-    let ingress = |h: &[u8; HEADER], e| packet(e, h, Direction::Ingress, &SHARED);
+    let egress = |h: &Header, e| packet(e, h, Direction::Egress, &SHARED);
+    let ingress = |h: &Header, e| packet(e, h, Direction::Ingress, &SHARED);
     assert!(egress(&v4(0x45, LO, LO, 6, (5000, proxy)), ETH_P_IP));
     assert!(ingress(&v4(0x45, LO, LO, 6, (proxy, 5000)), ETH_P_IP));
     assert!(egress(&v6(17, "::1", "::1", (5000, dns)), ETH_P_IPV6));
@@ -168,20 +176,20 @@ fn packets_in_the_hosts_namespace_have_a_listener_of_ours_as_peer() {
     assert!(!egress(&v4(0x45, LO, LO, 17, (5000, proxy)), ETH_P_IP), "UDP to the proxy's port");
     assert!(!egress(&v4(0x45, LO, LO, 1, (5000, dns)), ETH_P_IP), "ICMP");
     let mut fragment = v4(0x45, LO, LO, 17, (5000, dns));
-    fragment[7] = 1;
+    fragment.0[1] = u32::from_ne_bytes([0, 0, 0, 1]);
     assert!(!egress(&fragment, ETH_P_IP), "a later fragment has no ports");
-    fragment[7] = 0;
-    fragment[6] = 0x20;
+    fragment.0[1] = u32::from_ne_bytes([0, 0, 0x20, 0]);
     assert!(egress(&fragment, ETH_P_IP), "the first one has");
 }
 
 #[test]
 fn datagrams_to_the_stub_are_queries() {
-    assert!(is_query(ETH_P_IP, &v4(0x45, LO, LO, 17, (5000, 53)), &OWN));
-    assert!(is_query(ETH_P_IPV6, &v6(17, "::1", "::1", (5000, 53)), &OWN));
-    assert!(!is_query(ETH_P_IP, &v4(0x45, LO, LO, 6, (5000, 53)), &OWN));
-    assert!(!is_query(ETH_P_IP, &v4(0x45, LO, LO, 17, (53, 5000)), &OWN));
-    assert!(!is_query(ETH_P_IPV6, &v6(6, "::1", "::1", (5000, 53)), &OWN));
+    let source = |ip: &str, port| Some((Addr::from(ip.parse::<IpAddr>().unwrap()), port));
+    assert_eq!(query(ETH_P_IP, &v4(0x45, LO, LO, 17, (5000, 53)), &OWN), source("127.0.0.1", 5000));
+    assert_eq!(query(ETH_P_IPV6, &v6(17, "::1", "::1", (5001, 53)), &OWN), source("::1", 5001));
+    assert_eq!(query(ETH_P_IP, &v4(0x45, LO, LO, 6, (5000, 53)), &OWN), None);
+    assert_eq!(query(ETH_P_IP, &v4(0x45, LO, LO, 17, (53, 5000)), &OWN), None);
+    assert_eq!(query(ETH_P_IPV6, &v6(6, "::1", "::1", (5000, 53)), &OWN), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use awf_common::{
     EventKind, Refusal,
-    decide::{self, Action, ENOBUFS, EPROTONOSUPPORT, Transport},
+    decide::{self, Action, ENOBUFS, EPROTONOSUPPORT},
     event::Counter,
 };
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
@@ -27,38 +27,58 @@ pub(crate) fn connect6(ctx: SockAddrContext) -> i32 {
 fn connect(ctx: &SockAddrContext, hook: Hook) -> i32 {
     let globals = maps::globals();
     let (dst, port) = (context::address(ctx, hook), context::port(ctx));
-    let Some(transport) = decide::transport(context::protocol(ctx)) else {
+    let protocol = context::protocol(ctx);
+    let Some(transport) = decide::transport(protocol) else {
         return context::refuse(EPROTONOSUPPORT);
     };
     let action = decide::destination(&dst, port, transport, &globals);
     let origin = context::origin(ctx, dst, port, hook);
-    let protocol = context::protocol(ctx);
-    if let Action::Refuse { errno } = action {
-        maps::count(Counter::UdpRefused);
-        emit::emit(EventKind::Refused, decide::udp_refusal(false), protocol, 0, &origin);
-        return context::refuse(errno);
-    }
+    let mut verdict = Verdict::of(action);
     // At every connect, also a direct one: a reused socket must not carry the origin of its last use.
-    if !maps::store(&CL_ORIGIN, context::socket(ctx), &origin) {
-        maps::count(Counter::StorageFailed);
-        emit::emit(EventKind::Refused, Refusal::Storage, protocol, 0, &origin);
-        return context::refuse(ENOBUFS);
+    if verdict.errno == 0 && !maps::store(&CL_ORIGIN, context::socket(ctx), &origin) {
+        verdict = Verdict::STORAGE;
+    }
+    // An explicit proxy connection is direct, and has an owner to be named all the same.
+    if verdict.kind != 0 || port == globals.proxy_port {
+        emit::emit(verdict.kind, verdict.refusal, protocol, 0, &origin);
+    }
+    if verdict.errno != 0 {
+        maps::count(verdict.counter);
+        return context::refuse(verdict.errno);
     }
     if let Some(port) = context::rewrite_port(action, &globals) {
         context::set(ctx, hook, &context::loopback_like(&dst), port);
     }
-    match (action, transport) {
-        (Action::Proxy, _) | (Action::Direct, Transport::Tcp) if reaches_proxy(action, port, &globals) => {
-            emit::emit(EventKind::Connect, Refusal::None, protocol, 0, &origin);
-        }
-        (Action::Resolver, _) => emit::emit(EventKind::Dns, Refusal::None, protocol, 0, &origin),
-        _ => {}
-    }
     1
 }
 
-/// An explicit proxy connection is direct, and has an owner to be named all the same.
-#[inline(always)]
-fn reaches_proxy(action: Action, port: u16, globals: &awf_common::Globals) -> bool {
-    matches!(action, Action::Proxy) || port == globals.proxy_port
+/// What comes of a connect(), as numbers: one place reports and one returns, which keeps the verifier from walking
+/// the same code once for every case.
+struct Verdict {
+    /// [`EventKind`]; 0 for nothing to report.
+    kind: u32,
+    refusal: u32,
+    errno: i32,
+    counter: Counter,
+}
+
+impl Verdict {
+    const STORAGE: Self = Self::refused(Refusal::Storage, ENOBUFS, Counter::StorageFailed);
+
+    const fn refused(refusal: Refusal, errno: i32, counter: Counter) -> Self {
+        Self { kind: EventKind::Refused as u32, refusal: refusal as u32, errno, counter }
+    }
+
+    #[inline(always)]
+    const fn of(action: Action) -> Self {
+        let kind = match action {
+            Action::Proxy => EventKind::Connect as u32,
+            Action::Resolver => EventKind::Dns as u32,
+            Action::Direct => 0,
+            Action::Refuse { errno } => {
+                return Self::refused(decide::udp_refusal(false), errno, Counter::UdpRefused);
+            }
+        };
+        Self { kind, refusal: Refusal::None as u32, errno: 0, counter: Counter::UdpRefused }
+    }
 }

@@ -37,15 +37,15 @@ fn sendmsg(ctx: &SockAddrContext, hook: Hook) -> i32 {
     let origin = context::origin(ctx, dst, port, hook);
     if let Action::Refuse { errno } = action {
         maps::count(Counter::UdpRefused);
-        emit::emit(EventKind::Refused, decide::udp_refusal(true), IPPROTO_UDP, 0, &origin);
+        emit::emit(EventKind::Refused as u32, decide::udp_refusal(true) as u32, IPPROTO_UDP, 0, &origin);
         return context::refuse(errno);
     }
     if !maps::store(&CL_ORIGIN, context::socket(ctx), &origin) {
         maps::count(Counter::StorageFailed);
-        emit::emit(EventKind::Refused, Refusal::Storage, IPPROTO_UDP, 0, &origin);
+        emit::emit(EventKind::Refused as u32, Refusal::Storage as u32, IPPROTO_UDP, 0, &origin);
         return context::refuse(ENOBUFS);
     }
     context::set(ctx, hook, &context::loopback_like(&dst), globals.dns_port);
-    emit::emit(EventKind::Dns, Refusal::None, IPPROTO_UDP, 0, &origin);
+    emit::emit(EventKind::Dns as u32, Refusal::None as u32, IPPROTO_UDP, 0, &origin);
     1
 }

@@ -24,6 +24,6 @@ pub(crate) fn sock_create(ctx: SockContext) -> i32 {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let family = if family == decide::AF_INET6 { 6 } else { 4 };
     let origin = emit::origin(Addr([0; 4]), 0, family, cookie, 0);
-    emit::emit(EventKind::Refused, Refusal::Socket, protocol, socket_type, &origin);
+    emit::emit(EventKind::Refused as u32, Refusal::Socket as u32, protocol, socket_type, &origin);
     context::refuse(EPROTONOSUPPORT)
 }

@@ -49,7 +49,7 @@ pub struct Caller {
 
 impl From<&Origin> for Caller {
     fn from(origin: &Origin) -> Self {
-        Self { cookie: origin.cookie, tgid: origin.tgid, uid: origin.uid, comm: origin.comm }
+        Self { cookie: origin.cookie, tgid: origin.tgid, uid: origin.uid, comm: origin.comm() }
     }
 }
 

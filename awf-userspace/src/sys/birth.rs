@@ -76,6 +76,8 @@ unsafe impl aya::Pod for Message {}
 pub struct Birth {
     pid: Pid,
     pipe: OwnedFd,
+    /// Shared with the child, like every descriptor: closing it here would close it there.
+    _to_parent: OwnedFd,
 }
 
 /// Starts the child in `cgroup`, a cgroup v2 directory.
@@ -98,7 +100,7 @@ pub fn start(cgroup: BorrowedFd<'_>, order: Order) -> io::Result<Birth> {
         0 => child(order, to_parent),
         pid => {
             let pid = Pid::from_raw(pid as i32).ok_or(Errno::INVAL)?;
-            Ok(Birth { pid, pipe })
+            Ok(Birth { pid, pipe, _to_parent: to_parent })
         }
     }
 }
