@@ -1,5 +1,5 @@
-//! The file the records go to: opened so that nobody can put another one in its place, written a whole line at a
-//! time.
+//! The file the records go to: opened so that nobody can put another one in its place, written a whole line
+//! at a time.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, Permissions},
@@ -45,8 +45,9 @@ pub(super) struct LineFile {
 impl LineFile {
     /// Opens `dir`/`audit.jsonl` for appending, making `dir` if it is not there.
     ///
-    /// The directory may lie where the command, or an earlier one of the same user, can write: its last component and
-    /// the file are opened without following symbolic links, the file relative to the open directory.
+    /// The directory may lie where the command, or an earlier one of the same user, can write: its last
+    /// component and the file are opened without following symbolic links, the file relative to the open
+    /// directory.
     pub(super) fn create(dir: &Path, invoker: Option<Invoker>) -> Result<Self, AuditError> {
         let path = dir.join(FILE_NAME);
         let directory = open_dir(dir, invoker)?;

@@ -1,8 +1,8 @@
 //! Takes secrets out of what is recorded: URLs, command lines, header values. Pure.
 //!
-//! It errs on the side of hiding: a value hidden for nothing costs a guess, a value shown for nothing costs a
-//! credential. What it cannot know (a password in a path, an unmarked word) it does not hide, which is why the
-//! record is not readable by everyone.
+//! It errs on the side of hiding: a value hidden for nothing costs a guess, a value shown for nothing costs
+//! a credential. What it cannot know (a password in a path, an unmarked word) it does not hide, which is why
+//! the record is not readable by everyone.
 
 #[cfg(test)]
 mod tests;

@@ -58,8 +58,8 @@ pub trait Recorder: Send + Sync + 'static {
     /// The id of an event about to be decided, so that a refusal can name it before its record is written.
     fn next_id(&self) -> EventId;
 
-    /// Keeps `record`. Never drops it in silence: what could not be kept is counted, logged and reported at the
-    /// end of the run.
+    /// Keeps `record`. Never drops it in silence: what could not be kept is counted, logged and reported at
+    /// the end of the run.
     fn record(&self, id: EventId, record: Record);
 
     /// `false` once records are being lost: from then on nothing more should be allowed
@@ -83,8 +83,8 @@ pub struct ProcessInfo {
     pub ancestors: Vec<String>,
 }
 
-/// One event. What is not known is `None` and absent from the JSON line. `schema`, `timestamp`, `id` and `run`
-/// are added by the sink.
+/// One event. What is not known is `None` and absent from the JSON line. `schema`, `timestamp`, `id` and
+/// `run` are added by the sink.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub event: EventKind,

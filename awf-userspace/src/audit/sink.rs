@@ -19,10 +19,11 @@ use super::{
 
 /// Writes each record with one write(2) before [`Recorder::record`] returns.
 ///
-/// No queue and no buffer: what was decided is in the file even when the process is killed a moment later, and a
-/// slow disk slows the decisions down instead of filling memory. A write goes to the page cache (a few
-/// microseconds), which is small beside the connection it is about. While the file cannot be written, records wait
-/// in memory (4 MiB) and [`Recorder::is_keeping`] says `false`, so that nothing more is allowed.
+/// No queue and no buffer: what was decided is in the file even when the process is killed a moment later,
+/// and a slow disk slows the decisions down instead of filling memory. A write goes to the page cache (a few
+/// microseconds), which is small beside the connection it is about. While the file cannot be written,
+/// records wait in memory (4 MiB) and [`Recorder::is_keeping`] says `false`, so that nothing more is
+/// allowed.
 #[derive(Debug)]
 pub struct JsonSink {
     run: Box<str>,
@@ -39,8 +40,8 @@ struct Inner {
 }
 
 impl JsonSink {
-    /// Opens `dir`/`audit.jsonl` (0640, appended to), making `dir` (0750) if need be; both become readable by the
-    /// invoker's group. `run` names the run in each record.
+    /// Opens `dir`/`audit.jsonl` (0640, appended to), making `dir` (0750) if need be; both become readable
+    /// by the invoker's group. `run` names the run in each record.
     ///
     /// # Errors
     /// When the file cannot be opened, or when somebody other than this user and `invoker` could replace it.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Decision, Record};
+use super::{Decision, EventKind, Record};
 use crate::policy::Reason;
 
 /// Most distinct targets kept; a command that dials a million names must not fill our memory.
@@ -51,7 +51,8 @@ impl Summary {
     pub fn add(&mut self, record: &Record) {
         match record.decision {
             Decision::Allow => {
-                self.allowed += 1;
+                // A look-up is part of the connection it is for; a refused one is all there is of it.
+                self.allowed += u64::from(record.event != EventKind::Dns);
                 return;
             }
             Decision::Deny => self.denied += 1,

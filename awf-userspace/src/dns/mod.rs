@@ -1,1 +1,26 @@
-//! (to be written)
+//! Name resolution for the command: a stub ([`DnsStub`]) that answers every query itself, and a resolver
+//! ([`Upstream`]) that asks the host's servers for allowed names only.
+//!
+//! ```text
+//! serve (sockets) -> wire::read -> stub: local, policy -> refusal | upstream -> answer -> wire::write
+//! ```
+
+mod answer;
+mod error;
+mod local;
+mod note;
+mod refusal;
+mod serve;
+mod servers;
+mod stub;
+mod upstream;
+mod wire;
+
+pub use error::DnsError;
+pub use serve::Limits;
+pub use servers::{PORT, parse_resolv_conf};
+pub use stub::DnsStub;
+pub use upstream::Upstream;
+
+#[cfg(test)]
+mod tests;

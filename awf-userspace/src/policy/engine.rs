@@ -119,6 +119,16 @@ impl Policy {
         Err(explain::forbidden(ip, port, class, own))
     }
 
+    /// Whether some port of `ip` may be dialled, that is whether the answer to a DNS query may name it.
+    #[must_use]
+    pub fn may_answer(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let named =
+            |rule: &&Arc<Rule>| rule.service.allowed_ports().iter().any(|&p| self.may_dial(ip, p).is_ok());
+        let public = AddressClass::of(ip).is_global() && !self.own.contains(&ip);
+        public || self.matching(&Host::Ip(ip)).iter().any(named)
+    }
+
     /// The first block rule about `host:port`. An address is also blocked by what it carries (NAT64, 6to4).
     fn blocking<'a>(&'a self, host: &'a Host, port: u16) -> Option<&'a Arc<Rule>> {
         let about = |rule: &&Arc<Rule>| rule.service.blocks(port);

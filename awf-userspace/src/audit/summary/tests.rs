@@ -41,6 +41,8 @@ fn quiet_when_nothing_was_blocked() {
     let mut allowed = denial("ok.test");
     allowed.decision = Decision::Allow;
     summary.add(&allowed);
+    allowed.event = EventKind::Dns;
+    summary.add(&allowed);
     assert!(!summary.has_findings());
     assert_eq!(summary.text(), "awf-bpf: 1 allowed, 0 blocked.\n");
     summary.lost_records = 1;

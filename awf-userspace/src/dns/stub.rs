@@ -1,0 +1,208 @@
+//! [`DnsStub`]: what is answered to one query, and what is recorded of it.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{DNSClass, Record as DnsRecord, RecordType},
+};
+use tokio::sync::Semaphore;
+
+use super::{
+    Limits, Upstream, answer,
+    local::{self, Place},
+    note,
+    refusal::Refusal,
+    upstream::{AskError, Found},
+    wire::{self, ErrorCode, Question, Received, Reply, Transport},
+};
+use crate::{
+    audit::{Record, Recorder},
+    policy::{DomainName, Policy, Reason, Verdict},
+};
+
+/// Answers the command's queries. Only an A or AAAA query for an allowed name ever leads to a question
+/// upstream; of any other nothing leaves this process.
+///
+/// A denied name "does not exist" (NXDOMAIN). REFUSED would be the honest word, but glibc takes it for a
+/// broken server (measured with 2.36): it sends each query twice, stops at the first entry of the search
+/// list, and ends in EAI_AGAIN, "temporary failure", upon which programs try again. NXDOMAIN ends in
+/// EAI_NONAME after one query. The reason is in the extended error (RFC 8914) and in the audit record.
+#[derive(Debug)]
+pub struct DnsStub<A> {
+    policy: Arc<Policy>,
+    upstream: Arc<Upstream>,
+    recorder: Arc<A>,
+    pub(super) limits: Limits,
+    pub(super) questions: Arc<Semaphore>,
+    pub(super) connections: Arc<Semaphore>,
+}
+
+/// Where a query came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    pub(super) transport: Transport,
+    /// 4 or 6: of the command's own socket.
+    pub(super) family: u8,
+}
+
+impl Peer {
+    pub(super) fn new(transport: Transport, ip: IpAddr) -> Self {
+        Self { transport, family: if ip.to_canonical().is_ipv4() { 4 } else { 6 } }
+    }
+}
+
+/// What to do with a message.
+#[derive(Debug)]
+pub(super) enum Step {
+    Ignore,
+    Send(Vec<u8>),
+    /// The name is allowed: [`DnsStub::ask`] for it.
+    Ask(Ask),
+}
+
+/// An allowed question on its way upstream.
+#[derive(Debug)]
+pub(super) struct Ask {
+    question: Question,
+    peer: Peer,
+    name: DomainName,
+    rule: Arc<str>,
+    begun: Instant,
+}
+
+impl<A: Recorder> DnsStub<A> {
+    #[must_use]
+    pub fn new(policy: Arc<Policy>, upstream: Arc<Upstream>, recorder: Arc<A>) -> Self {
+        Self::with_limits(policy, upstream, recorder, Limits::default())
+    }
+
+    #[must_use]
+    pub fn with_limits(
+        policy: Arc<Policy>,
+        upstream: Arc<Upstream>,
+        recorder: Arc<A>,
+        limits: Limits,
+    ) -> Self {
+        let questions = Arc::new(Semaphore::new(limits.questions));
+        let connections = Arc::new(Semaphore::new(limits.connections));
+        Self { policy, upstream, recorder, limits, questions, connections }
+    }
+
+    /// Judges one message without waiting for anything.
+    pub(super) fn judge(&self, bytes: &[u8], peer: Peer) -> Step {
+        match wire::read(bytes) {
+            Received::Noise => Step::Ignore,
+            Received::Refused(head, code) => {
+                self.note(note::unread(peer, code));
+                Step::Send(wire::bare(&head, code))
+            }
+            Received::Question(question) => self.judge_question(question, peer),
+        }
+    }
+
+    fn judge_question(&self, question: Question, peer: Peer) -> Step {
+        let refuse = |refusal| Step::Send(self.refuse(&question, peer, refusal));
+        let kind = question.query.query_type();
+        if question.query.query_class() != DNSClass::IN {
+            return refuse(Refusal::kind("only class IN is answered"));
+        }
+        let name = match DomainName::from_labels(question.query.name().iter()) {
+            Ok(name) => name,
+            Err(e) => {
+                return refuse(Refusal::name(Reason::Malformed, format!("not the name of a host: {e}")));
+            }
+        };
+        match local::place(question.query.name(), &name, kind) {
+            // Nothing was decided and nothing leaves: no record.
+            Place::Loopback(records) => {
+                return Step::Send(wire::write(&question, Reply::records(records), peer.transport));
+            }
+            Place::Reverse => {
+                return refuse(Refusal::name(
+                    Reason::DnsTypeRefused,
+                    "addresses are not looked up".to_owned(),
+                ));
+            }
+            Place::Elsewhere => {}
+        }
+        match self.policy.judge_name(&name) {
+            Verdict::Deny(denied) => refuse(Refusal::policy(denied)),
+            Verdict::Allow(allowed) => self.judge_type(question, peer, name, allowed.rule),
+        }
+    }
+
+    /// Goes on with an allowed name.
+    fn judge_type(&self, question: Question, peer: Peer, name: DomainName, rule: Arc<str>) -> Step {
+        match question.query.query_type() {
+            RecordType::A | RecordType::AAAA if !self.recorder.is_keeping() => {
+                let refusal = Refusal::failure(Reason::AuditFailed, "the audit record cannot be written");
+                Step::Send(self.refuse(&question, peer, refusal))
+            }
+            RecordType::A | RecordType::AAAA => {
+                Step::Ask(Ask { question, peer, name, rule, begun: Instant::now() })
+            }
+            // "No such record": a client that learnt of HTTP/3 or of an ECH key would try what the proxy
+            // must refuse.
+            RecordType::HTTPS | RecordType::SVCB => {
+                let reply = Reply::records(Vec::new());
+                self.note(note::allowed(&question, peer, Reason::Allowed, &rule, &reply, None));
+                Step::Send(wire::write(&question, reply, peer.transport))
+            }
+            _ => {
+                let refusal = Refusal::kind("only A and AAAA records are answered");
+                Step::Send(self.refuse(&question, peer, refusal))
+            }
+        }
+    }
+
+    /// Asks upstream and makes the answer.
+    pub(super) async fn ask(&self, ask: Ask) -> Vec<u8> {
+        let found = self.upstream.ask(&ask.name, ask.question.query.query_type()).await;
+        let Ask { question, peer, rule, begun, .. } = ask;
+        let (reason, reply) = match found {
+            Ok(Found::Records(records)) => match self.pass_on(&question, &records) {
+                Ok(answers) => (Reason::Allowed, Reply::records(answers)),
+                Err(refusal) => return self.refuse(&question, peer, refusal),
+            },
+            Ok(Found::NoData { soa }) => (Reason::Allowed, Reply::negative(ResponseCode::NoError, soa)),
+            Ok(Found::NoSuchName { soa }) => (Reason::Allowed, Reply::negative(ResponseCode::NXDomain, soa)),
+            Err(AskError { why, .. }) => {
+                log::warn!("resolving {}: {why}", question.query.name());
+                (Reason::ResolveFailed, Reply::refusal(ResponseCode::ServFail, ErrorCode::NetworkError, why))
+            }
+        };
+        self.note(note::allowed(&question, peer, reason, &rule, &reply, Some(begun.elapsed())));
+        wire::write(&question, reply, peer.transport)
+    }
+
+    /// The records the command may have. The proxy looks each name up itself, so a forbidden address in an
+    /// answer would open nothing there; but what is direct for the command, its own loopback, must not go by
+    /// an outside name.
+    fn pass_on(&self, question: &Question, records: &[DnsRecord]) -> Result<Vec<DnsRecord>, Refusal> {
+        let name = question.query.name();
+        let mut answers = answer::chain(name, question.query.query_type(), records);
+        let forbidden = answer::retain_addresses(&mut answers, |ip| self.policy.may_answer(ip));
+        if forbidden > 0 && answer::addresses(&answers).next().is_none() {
+            return Err(Refusal::addresses(format!(
+                "{name} leads only to addresses that must not be dialled"
+            )));
+        }
+        Ok(answers)
+    }
+
+    /// Refuses a question there is no room for.
+    pub(super) fn overloaded(&self, ask: &Ask) -> Vec<u8> {
+        let refusal = Refusal::failure(Reason::LimitExceeded, "too many questions at once");
+        self.refuse(&ask.question, ask.peer, refusal)
+    }
+
+    fn refuse(&self, question: &Question, peer: Peer, refusal: Refusal) -> Vec<u8> {
+        self.note(note::refused(question, peer, &refusal));
+        wire::write(question, refusal.into_reply(), peer.transport)
+    }
+
+    fn note(&self, record: Record) {
+        self.recorder.record(self.recorder.next_id(), record);
+    }
+}

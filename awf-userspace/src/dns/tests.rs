@@ -1,0 +1,194 @@
+//! The stub over real sockets, in front of a real name server.
+
+mod lab;
+mod refuse;
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType,
+};
+use tokio::io::AsyncReadExt;
+
+use self::lab::*;
+use super::*;
+use crate::{
+    audit::Decision,
+    policy::DomainName,
+    proxy::seam::{Resolve, ResolveError},
+};
+
+#[tokio::test]
+async fn allowed_names_are_answered_over_udp_and_tcp_and_both_families() {
+    let lab = Lab::start().await;
+    let query = question("oK.uP.tEst.", RecordType::AAAA, Some(1232));
+    let expected = ["2001:db8::1", "2001:db8::2", "2001:db8::3"];
+    let mut stream = lab.connect().await;
+    for answer in [
+        lab.send(lab.udp[0], &query).await,
+        lab.send(lab.udp[1], &query).await,
+        ask_tcp(&mut stream, &query).await.unwrap(),
+        ask_tcp(&mut stream, &query).await.unwrap(),
+    ] {
+        assert_eq!(answer[..2], query[..2], "the id");
+        let answer = Message::from_vec(&answer).unwrap();
+        assert_eq!(
+            (answer.metadata.response_code, data(&answer)),
+            (ResponseCode::NoError, expected.map(String::from).into())
+        );
+        assert!(answer.metadata.recursion_available && answer.metadata.recursion_desired);
+        assert_eq!(answer.queries[0].name().to_string(), "oK.uP.tEst.", "the case of the question is kept");
+        assert!(answer.edns.is_some());
+    }
+    let answer = lab.ask("ok.up.test.", RecordType::A).await;
+    assert_eq!(data(&answer), ["198.51.100.1", "198.51.100.2"]);
+    assert_eq!(answer.answers[0].ttl, 300, "a long time to live is cut");
+    assert_eq!(
+        lab.server.asked().len(),
+        2,
+        "one question for each type, then the cache: {:?}",
+        lab.server.asked()
+    );
+
+    let notes = lab.notes.all.lock().unwrap();
+    let families: Vec<_> = notes.iter().map(|note| note.family.unwrap()).collect();
+    assert_eq!(families, [4, 6, 4, 4, 4]);
+    let note = &notes[4];
+    assert_eq!((note.decision, note.host.as_deref()), (Decision::Allow, Some("ok.up.test")));
+    assert_eq!(
+        (note.method.as_deref(), note.rule.as_deref(), note.status),
+        (Some("A"), Some("up.test"), Some(0))
+    );
+    assert_eq!(note.ip, Some(ips(&["198.51.100.1"])[0]));
+}
+
+#[tokio::test]
+async fn aliases_are_followed_to_their_addresses() {
+    let lab = Lab::start().await;
+    let answer = lab.ask("alias.up.test.", RecordType::A).await;
+    assert_eq!(data(&answer), ["edge.cdn.test.", "198.51.100.5"]);
+    // The target is the server's word, not the command's: it does not become a name the command may ask for.
+    assert_eq!(lab.ask("edge.cdn.test.", RecordType::A).await.metadata.response_code, ResponseCode::NXDomain);
+}
+
+#[tokio::test]
+async fn negative_answers_and_failures_are_told_apart() {
+    let lab = Lab::start().await;
+    for (name, code, soa) in [
+        ("missing.up.test.", ResponseCode::NXDomain, true),
+        ("four.up.test.", ResponseCode::NoError, true),
+        ("broken.up.test.", ResponseCode::ServFail, false),
+    ] {
+        let answer = lab.ask(name, RecordType::AAAA).await;
+        assert_eq!((answer.metadata.response_code, answer.answers.len()), (code, 0), "{name}");
+        assert_eq!(answer.authorities.len(), usize::from(soa), "{name}");
+        assert!(answer.authorities.iter().all(|soa| soa.ttl <= 60), "{name}");
+    }
+    assert_eq!(lab.reasons(), ["allowed", "allowed", "resolve_failed"]);
+}
+
+#[tokio::test]
+async fn answers_that_do_not_fit_are_cut_and_whole_over_tcp() {
+    let lab = Lab::start().await;
+    for (payload, limit, whole) in [(None, 512, false), (Some(600), 600, false), (Some(4096), 4096, true)] {
+        let bytes = lab.send(lab.udp[0], &question("big.up.test.", RecordType::A, payload)).await;
+        let answer = Message::from_vec(&bytes).unwrap();
+        assert!(bytes.len() <= limit, "{payload:?}: {}", bytes.len());
+        assert_eq!((answer.metadata.truncation, answer.answers.len()), (!whole, if whole { 64 } else { 0 }));
+        assert_eq!(answer.edns.is_some(), payload.is_some());
+    }
+    let bytes =
+        ask_tcp(&mut lab.connect().await, &question("big.up.test.", RecordType::A, None)).await.unwrap();
+    let answer = Message::from_vec(&bytes).unwrap();
+    assert_eq!((answer.metadata.truncation, answer.answers.len()), (false, 64));
+}
+
+#[tokio::test]
+async fn a_silent_server_costs_five_seconds_at_most_and_holds_nobody_up() {
+    let lab = Lab::with(&["up.test"], true, Limits { questions: 1, ..Limits::default() }).await;
+    let begun = std::time::Instant::now();
+    let silent = lab.ask("silent.up.test.", RecordType::A);
+    let others = async {
+        lab.server.hears("silent.up.test. A").await;
+        let denied = lab.ask("evil.test.", RecordType::A).await;
+        let over = lab.ask("ok.up.test.", RecordType::A).await;
+        (denied.metadata.response_code, over.metadata.response_code, begun.elapsed())
+    };
+    let (silent, (denied, over, meanwhile)) = tokio::join!(silent, others);
+    assert_eq!(silent.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!((denied, over), (ResponseCode::NXDomain, ResponseCode::ServFail));
+    assert!(meanwhile.as_secs() < 2, "{meanwhile:?}");
+    assert!(begun.elapsed().as_millis() < 5500, "{:?}", begun.elapsed());
+    assert_eq!(lab.reasons(), ["not_in_allowlist", "limit_exceeded", "resolve_failed"]);
+    // Its place is free again.
+    assert_eq!(lab.ask("ok.up.test.", RecordType::A).await.metadata.response_code, ResponseCode::NoError);
+}
+
+#[tokio::test]
+async fn tcp_connections_are_bounded_in_number_and_time() {
+    let limits = Limits { connections: 1, idle: std::time::Duration::from_millis(300), ..Limits::default() };
+    let lab = Lab::with(&["up.test"], true, limits).await;
+    let query = question("ok.up.test.", RecordType::A, None);
+    let mut first = lab.connect().await;
+    assert!(ask_tcp(&mut first, &query).await.is_some());
+    assert!(ask_tcp(&mut lab.connect().await, &query).await.is_none(), "the second is closed");
+    assert_eq!(first.read(&mut [0; 1]).await.unwrap(), 0, "an idle connection is closed");
+    let again = async {
+        while ask_tcp(&mut lab.connect().await, &query).await.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), again).await.expect("the place is free again");
+}
+
+#[tokio::test]
+async fn serving_ends_when_told_to() {
+    let lab = Lab::start().await;
+    lab.stop.send(()).unwrap();
+    lab.ended.await.unwrap().unwrap();
+    std::net::UdpSocket::bind(lab.udp[0]).expect("the socket is closed");
+}
+
+#[tokio::test]
+async fn resolving_gives_both_families_and_tells_failures_apart() {
+    let server = Server::start().await;
+    let upstream = Upstream::new(&[server.addr]).unwrap();
+    let name = |text: &str| DomainName::parse(text).unwrap();
+    for (host, expected) in [
+        ("ok.up.test", &["2001:db8::1", "198.51.100.1", "2001:db8::2", "198.51.100.2", "2001:db8::3"][..]),
+        ("four.up.test", &["198.51.100.4"]),
+        ("alias.up.test", &["198.51.100.5"]),
+        ("broken6.up.test", &["198.51.100.7"]),
+        ("deaf6.up.test", &["198.51.100.4"]),
+    ] {
+        assert_eq!(upstream.resolve(&name(host)).await, Ok(ips(expected)), "{host}");
+    }
+    let error = async |host: &str| upstream.resolve(&name(host)).await.unwrap_err();
+    assert_eq!(error("missing.up.test").await, ResolveError::NoSuchName(name("missing.up.test")));
+    assert_eq!(error("none.up.test").await, ResolveError::NoAddress(name("none.up.test")));
+    assert!(matches!(error("broken.up.test").await, ResolveError::Failed { .. }));
+    assert!(Upstream::new(&[]).is_err());
+}
+
+/// A second server knows another world: its word counts only when the first has none, and after a silence for
+/// a while, so that not every question has to wait.
+#[tokio::test]
+async fn the_second_server_is_asked_only_when_the_first_has_no_answer() {
+    let (live, spare) = (Server::start().await, Server::start().await);
+    let name = |text: &str| DomainName::parse(text).unwrap();
+    let both = Upstream::new(&[live.addr, spare.addr]).unwrap();
+    both.resolve(&name("ok.up.test")).await.unwrap();
+    both.resolve(&name("missing.up.test")).await.unwrap_err();
+    assert_eq!(spare.asked(), [""; 0]);
+    both.resolve(&name("broken.up.test")).await.unwrap_err();
+    assert!(!spare.asked().is_empty(), "a server that fails is not believed");
+
+    // Bound and never read: it takes questions and says nothing.
+    let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let lame = Upstream::new(&[dead.local_addr().unwrap(), spare.addr]).unwrap();
+    let begun = std::time::Instant::now();
+    lame.resolve(&name("ok.up.test")).await.unwrap();
+    let with_wait = begun.elapsed();
+    lame.resolve(&name("four.up.test")).await.unwrap();
+    let without = begun.elapsed() - with_wait;
+    assert!(with_wait.as_millis() >= 2000 && without.as_millis() < 1000, "{with_wait:?}, then {without:?}");
+}
