@@ -44,6 +44,9 @@ pub enum Reason {
     DnsTypeRefused,
     /// UDP to something other than the resolver.
     UdpRefused,
+    /// A UDP socket was connected to something other than the resolver; nothing was sent. getaddrinfo(3) does so
+    /// to sort addresses, and QUIC clients before they fall back to TCP.
+    UdpConnectRefused,
     /// A socket type or protocol other than TCP and UDP.
     SocketRefused,
     /// A packet that is not between the command and its own loopback.
@@ -80,6 +83,7 @@ impl Reason {
             Self::NoOrigin => "no_origin",
             Self::DnsTypeRefused => "dns_type_refused",
             Self::UdpRefused => "udp_refused",
+            Self::UdpConnectRefused => "udp_connect_refused",
             Self::SocketRefused => "socket_refused",
             Self::PacketRefused => "packet_refused",
             Self::HostPortRefused => "host_port_refused",
