@@ -1,2 +1,7 @@
 //! The `awf-bpf` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    awf_userspace::cli::main(std::env::args_os())
+}

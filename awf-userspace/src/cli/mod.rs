@@ -1,1 +1,142 @@
-//! (to be written)
+//! The command line: words in, exit code out. One file a subcommand.
+//!
+//! The only place that prints; from the moment the command runs, its stdout is its own.
+
+mod exec;
+mod gc;
+mod logging;
+mod version;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+use crate::config::ExecArgs;
+
+/// The firewall could not be set up, nothing was run; usage errors of `exec`, too: the codes below are the
+/// command's own, and 125 is what `env`, `timeout` and `docker run` use for "not the command's".
+pub const EXIT_SETUP: u8 = 125;
+/// Another subcommand failed.
+const EXIT_FAILURE: u8 = 1;
+/// A usage error of another subcommand.
+const EXIT_USAGE: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo awf-bpf exec --allow-domains example.com,*.example.org -- curl https://example.com/
+  sudo awf-bpf -d github.com -- 'git pull && make test'      one word: a line for bash
+  sudo awf-bpf -d db.example.com:5432 --env-all -- psql      a port of its own
+
+Exit codes:
+  the command's own; 128+N when signal N ended it; 124 when its time was up;
+  125 the firewall could not be set up, nothing was run;
+  126 the command is not executable; 127 it was not found;
+  3 with --fail-on-block, when it succeeded but something was blocked";
+
+/// Runs a command behind an eBPF-enforced egress firewall: what it reaches is decided by name.
+///
+/// `awf-bpf [FLAGS] -- CMD` is `awf-bpf exec [FLAGS] -- CMD`.
+#[derive(Debug, Parser)]
+#[command(name = "awf-bpf", version, after_help = EXAMPLES, max_term_width = 110)]
+#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "SUBCOMMAND")]
+#[command(override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf gc | version [--json]")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    exec: ExecArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command behind the firewall.
+    #[command(visible_alias = "run", after_help = EXAMPLES)]
+    #[command(override_usage = "awf-bpf exec [FLAGS] -- CMD [ARGS]...")]
+    Exec(Box<ExecArgs>),
+    /// Remove what killed runs left behind.
+    Gc,
+    /// Say which version this is.
+    Version(version::VersionArgs),
+}
+
+/// Parses `argv`, program name first, and does what it says.
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let argv: Vec<OsString> = argv.into_iter().collect();
+    let cli = match Cli::try_parse_from(&argv) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &argv),
+    };
+    ExitCode::from(match cli.command {
+        Some(Command::Exec(args)) => exec::exec(&args),
+        None => exec::exec(&cli.exec),
+        Some(Command::Gc) => gc::gc(),
+        Some(Command::Version(args)) => version::version(&args),
+    })
+}
+
+/// Help is an answer, everything else a mistake.
+fn usage(error: &clap::Error, argv: &[OsString]) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A closed pipe behind `--help | head` is nobody's mistake.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+    let other = argv.get(1).is_some_and(|word| word == "gc" || word == "version");
+    ExitCode::from(if other { EXIT_USAGE } else { EXIT_SETUP })
+}
+
+/// One error on stderr.
+fn complain(text: impl std::fmt::Display) {
+    eprintln!("awf-bpf: error: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The command of `argv` as `exec` gets it.
+    fn exec_args(argv: &[&str]) -> ExecArgs {
+        let cli = Cli::try_parse_from(argv).unwrap();
+        match cli.command {
+            Some(Command::Exec(args)) => *args,
+            None => cli.exec,
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_three_forms_of_exec_are_one() {
+        let bare = exec_args(&["awf-bpf", "-d", "x.test", "--", "curl", "-sS", "--", "gc"]);
+        assert_eq!(bare.command, ["curl", "-sS", "--", "gc"]);
+        assert_eq!(bare.allow_domains, ["x.test"]);
+        for name in ["exec", "run"] {
+            let long = exec_args(&["awf-bpf", name, "-d", "x.test", "--", "curl", "-sS", "--", "gc"]);
+            assert_eq!(format!("{long:?}"), format!("{bare:?}"));
+        }
+    }
+
+    #[test]
+    fn a_command_needs_its_dashes() {
+        for argv in
+            [&["awf-bpf", "curl"][..], &["awf-bpf", "exec", "curl"], &["awf-bpf", "exec", "-d", "x", "curl"]]
+        {
+            assert!(Cli::try_parse_from(argv).is_err(), "{argv:?}");
+        }
+    }
+
+    #[test]
+    fn other_subcommands_are_found() {
+        let parsed = |argv: &[&str]| Cli::try_parse_from(argv).unwrap().command;
+        assert!(matches!(parsed(&["awf-bpf", "gc"]), Some(Command::Gc)));
+        assert!(matches!(parsed(&["awf-bpf", "version", "--json"]), Some(Command::Version(_))));
+    }
+}

@@ -1,1 +1,31 @@
-//! (to be written)
+//! From what was typed, the files it names and the caller's environment to a [`SessionPlan`]: everything about
+//! a run that is known before it starts.
+//!
+//! ```text
+//! argv -> args -> inputs (reads files, environment) -> resolve (pure) -> SessionPlan + notices | all errors
+//! ```
+
+pub mod args;
+mod compat;
+mod env;
+mod env_file;
+mod env_names;
+mod error;
+mod inputs;
+mod lists;
+mod plan;
+mod resolve;
+mod ruleset;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+pub use args::ExecArgs;
+pub use env::{EnvPlan, RunFacts};
+pub use error::{ConfigError, ConfigErrors};
+pub use inputs::Inputs;
+pub use plan::{
+    IdentitySource, LogLevel, Mode, NetworkMode, Notice, ProxyEnv, Resolved, SessionPlan, SummaryMode,
+};
+pub use resolve::resolve;

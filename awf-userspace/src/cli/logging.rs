@@ -1,0 +1,25 @@
+//! The firewall's own words: one line each on stderr, `awf-bpf: warning: ...`.
+
+use std::io::Write;
+
+use log::Level;
+
+use crate::config::LogLevel;
+
+/// Sends `log` to stderr from now on. The environment has no say: the command's variables are not ours.
+pub(super) fn start(level: LogLevel) {
+    let mut builder = env_logger::Builder::new();
+    // Libraries speak of their own details; only their warnings are for users.
+    builder.filter_level(level.filter().min(log::LevelFilter::Warn));
+    builder.filter_module("awf_userspace", level.filter());
+    builder.format(|out, record| match record.level() {
+        Level::Error => writeln!(out, "awf-bpf: error: {}", record.args()),
+        Level::Warn => writeln!(out, "awf-bpf: warning: {}", record.args()),
+        Level::Info => writeln!(out, "awf-bpf: {}", record.args()),
+        Level::Debug | Level::Trace => {
+            writeln!(out, "awf-bpf: debug: {}: {}", record.target(), record.args())
+        }
+    });
+    // Fails only if a logger is there already, which then keeps its level.
+    let _ = builder.try_init();
+}

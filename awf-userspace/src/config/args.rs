@@ -1,0 +1,152 @@
+//! What was typed after `awf-bpf exec`: words, not yet meanings.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    compat::Compat,
+    plan::{LogLevel, NetworkMode, ProxyEnv, SummaryMode},
+};
+
+/// `--mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// Refusals are refusals.
+    #[default]
+    Enforce,
+    /// Not built yet.
+    #[value(hide = true)]
+    Audit,
+}
+
+/// `--tls`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TlsArg {
+    /// Never decrypted.
+    #[default]
+    Off,
+    /// Not built yet.
+    #[value(hide = true)]
+    DenyOnly,
+    /// Not built yet.
+    #[value(hide = true)]
+    On,
+}
+
+/// The flags of `exec` and its command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ExecArgs {
+    /// Domains the command may reach, separated by commas (repeatable).
+    ///
+    /// x.com (and all below it), =x.com (it alone), *.x.com (all below it), api-*.x.com (* within a label),
+    /// https://x.com (TLS on 443 only), http://x.com, x.com:22 (that port, any protocol unless it is 80 or 443),
+    /// tcp://x.com:443 (any protocol), 198.51.100.0/24:5432, [2001:db8::1]:443. Without any, there is no network.
+    #[arg(short = 'd', long, value_name = "LIST", help_heading = "Policy")]
+    pub allow_domains: Vec<String>,
+
+    /// Files of such domains: commas or lines, comments behind # (repeatable).
+    #[arg(long, value_name = "FILE", help_heading = "Policy")]
+    pub allow_domains_file: Vec<PathBuf>,
+
+    /// Domains and addresses that are refused whatever else allows them (repeatable).
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub block_domains: Vec<String>,
+
+    /// Files of such domains (repeatable).
+    #[arg(long, value_name = "FILE", help_heading = "Policy")]
+    pub block_domains_file: Vec<PathBuf>,
+
+    /// YAML files of domains to allow: `version: 1`, `rules: [{domain: x.com, subdomains: false}]` (repeatable).
+    #[arg(long, value_name = "FILE", help_heading = "Policy")]
+    pub ruleset_file: Vec<PathBuf>,
+
+    /// Addresses the command may reach, and names may lead to though they are not public: 10.1.0.0/16:5432
+    /// (repeatable).
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub allow_ip: Vec<String>,
+
+    /// What a refusal does.
+    #[arg(long, value_enum, default_value_t, help_heading = "Policy", hide = true)]
+    pub mode: ModeArg,
+
+    /// Whether TLS is decrypted.
+    #[arg(long, value_enum, default_value_t, help_heading = "Policy", hide = true)]
+    pub tls: TlsArg,
+
+    /// Resolvers to ask for allowed names: 198.51.100.53, [2001:db8::53]:53. Default: the host's.
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub dns_servers: Vec<String>,
+
+    /// The network the command sees.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Sandbox")]
+    pub network: NetworkMode,
+
+    /// Set HTTP_PROXY and its kin for the command. It is enforced on either way.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Sandbox")]
+    pub proxy_env: ProxyEnv,
+
+    /// Set a variable for the command, or pass on the caller's (repeatable). Also what else is left out:
+    /// `-e GITHUB_TOKEN`.
+    #[arg(short = 'e', long, value_name = "NAME[=VALUE]", help_heading = "Sandbox")]
+    pub env: Vec<OsString>,
+
+    /// Pass on all variables but credentials, proxy variables and the caller's own session.
+    #[arg(long, help_heading = "Sandbox")]
+    pub env_all: bool,
+
+    /// Files of NAME=value lines; beats --env-all, is beaten by -e (repeatable).
+    #[arg(long, value_name = "FILE", help_heading = "Sandbox")]
+    pub env_file: Vec<PathBuf>,
+
+    /// Never pass this variable, whatever else says so (repeatable).
+    #[arg(long, value_name = "NAME", help_heading = "Sandbox")]
+    pub exclude_env: Vec<String>,
+
+    /// Where the command starts. Default: the current directory.
+    #[arg(long, value_name = "DIR", help_heading = "Sandbox")]
+    pub container_workdir: Option<PathBuf>,
+
+    /// Who the command runs as. Default: who called sudo, else the owner of the current directory, else nobody.
+    #[arg(long, value_name = "USER", help_heading = "Sandbox")]
+    pub user: Option<String>,
+
+    /// How long the command may run, in minutes, or as 90s, 30m, 2h. It ends with 124.
+    #[arg(long, value_name = "TIME", help_heading = "Sandbox")]
+    pub agent_timeout: Option<String>,
+
+    /// How much the firewall says on stderr.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t, help_heading = "Output")]
+    pub log_level: LogLevel,
+
+    /// Where audit.jsonl is written.
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub audit_dir: Option<PathBuf>,
+
+    /// The same as --audit-dir, which beats it.
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub proxy_logs_dir: Option<PathBuf>,
+
+    /// When to print what was blocked.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Output")]
+    pub summary: SummaryMode,
+
+    /// Exit with 3 if the command succeeded but something was blocked.
+    #[arg(long, help_heading = "Output")]
+    pub fail_on_block: bool,
+
+    /// Print the plan, run nothing.
+    #[arg(long, help_heading = "Output")]
+    pub dry_run: bool,
+
+    /// Say nothing but errors.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+
+    #[command(flatten)]
+    pub(super) compat: Compat,
+
+    /// The command. One word is a line for `bash -c`; several are run as they are.
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}

@@ -1,0 +1,63 @@
+//! What can be wrong with the words, files and variables of a run; all of it is reported at once.
+
+use std::{fmt, path::PathBuf};
+
+use super::ruleset::RulesetError;
+use crate::policy::RuleError;
+
+/// One thing to correct: the value, where it stands, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "no command: write it behind `--`, as in `awf-bpf exec --allow-domains example.com -- make test`"
+    )]
+    NoCommand,
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    #[error("{flag} {}: {why}", path.display())]
+    File { flag: &'static str, path: PathBuf, why: String },
+    #[error("{flag} {}: line {line} is not UTF-8", path.display())]
+    NotUtf8 { flag: &'static str, path: PathBuf, line: usize },
+    #[error("--ruleset-file {}: {why}", path.display())]
+    Ruleset { path: PathBuf, why: RulesetError },
+    #[error(
+        "--dns-servers: {0:?} is not an address; write 198.51.100.53, 198.51.100.53:5353 or [2001:db8::53]:53"
+    )]
+    DnsServer(String),
+    #[error("--agent-timeout: {0:?} is not a time; write minutes (30), or 90s, 30m, 2h, more than nothing")]
+    Timeout(String),
+    #[error("--container-workdir {}: not an absolute path; it is looked up inside, where there is no current directory", .0.display())]
+    Workdir(PathBuf),
+    #[error("--user: the name is empty; write a user or a uid")]
+    User,
+    #[error("-e {0:?}: not NAME=VALUE, nor the NAME of a variable to pass on")]
+    EnvName(String),
+    #[error(
+        "-e {0}: not set where awf-bpf was started (sudo removes variables); write -e {0}=VALUE, or use sudo -E"
+    )]
+    EnvUnset(String),
+    #[error("-e {0}: set by awf-bpf itself; leave it out")]
+    EnvReserved(String),
+    #[error("--exclude-env {0:?}: not the name of a variable")]
+    ExcludeName(String),
+    #[error("--env-file {}:{line}: {text} is not NAME=value (letters, digits, _; no `export`, no blanks before =)", path.display())]
+    EnvLine { path: PathBuf, line: usize, text: String },
+    #[error("--{flag}: not built yet; leave it out{}", instead.map_or(String::new(), |i| format!(", or {i}")))]
+    NotBuilt { flag: &'static str, instead: Option<&'static str> },
+}
+
+/// Every error of one command line; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, error) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "\n" };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

@@ -1,0 +1,59 @@
+//! Reads what a command line names: its files and the caller's environment. All of `config`'s I/O.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::ExecArgs;
+
+/// A file longer than this is not a list somebody wrote.
+const MAX_FILE: u64 = 64 << 20;
+
+/// The world as a command line sees it.
+#[derive(Clone, Default)]
+pub struct Inputs {
+    /// The caller's environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The contents of each file named, or why there are none.
+    pub files: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
+}
+
+impl Inputs {
+    /// Reads the environment of this process and every file `args` names. What cannot be read is an error for
+    /// `resolve` to report beside the others.
+    #[must_use]
+    pub fn read(args: &ExecArgs) -> Self {
+        let files = [&args.allow_domains_file, &args.block_domains_file, &args.ruleset_file, &args.env_file];
+        let files = files.into_iter().flatten().map(|path| (path.clone(), read(path))).collect();
+        Self { env: env::vars_os().collect(), files }
+    }
+
+    pub(super) fn var(&self, name: &str) -> Option<&OsString> {
+        self.env.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("longer than {} MiB", MAX_FILE >> 20));
+    }
+    Ok(bytes)
+}
+
+/// Shows names only: contents and values hold secrets.
+impl std::fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        let files: Vec<_> = self.files.keys().collect();
+        f.debug_struct("Inputs").field("env", &names).field("files", &files).finish()
+    }
+}

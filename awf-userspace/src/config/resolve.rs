@@ -1,0 +1,150 @@
+//! From words to a plan. Pure: files and environment were read before; every error is collected.
+
+use std::{ffi::OsString, path::Path};
+
+use super::{
+    ConfigError, ConfigErrors, ExecArgs, IdentitySource, Inputs, Mode, Notice, Resolved, SessionPlan,
+    args::{ModeArg, TlsArg},
+    env, lists, ruleset, values,
+};
+use crate::policy::{List, Policy, Rule};
+
+/// Makes a plan of what was typed.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigErrors> {
+    let mut errors = Vec::new();
+    let mut notices = Vec::new();
+    compat(args, &mut errors, &mut notices);
+    let rules = rules(args, inputs, &mut errors);
+    rule_notices(&rules, &mut notices);
+    let argv = argv(&args.command);
+    if argv.is_empty() {
+        errors.push(ConfigError::NoCommand);
+    }
+    let plan = SessionPlan {
+        policy: Policy::new(rules),
+        argv,
+        env: env::plan(args, inputs, &mut errors, &mut notices),
+        identity: identity(args, inputs, &mut errors),
+        network: args.network,
+        dns_servers: dns_servers(args, &mut errors),
+        audit_dir: args.audit_dir.as_ref().or(args.proxy_logs_dir.as_ref()).cloned(),
+        summary: args.summary,
+        fail_on_block: args.fail_on_block,
+        mode: Mode::Enforce,
+        timeout: args.agent_timeout.as_deref().and_then(|text| keep(values::timeout(text), &mut errors)),
+        quiet: args.quiet,
+        workdir: args.container_workdir.clone(),
+        log_level: args.log_level,
+        dry_run: args.dry_run,
+    };
+    if let Some(dir) = plan.workdir.as_ref().filter(|dir| !dir.is_absolute()) {
+        errors.push(ConfigError::Workdir(dir.clone()));
+    }
+    if errors.is_empty() { Ok(Resolved { plan, notices }) } else { Err(ConfigErrors(errors)) }
+}
+
+/// One word is a line for the shell, several are an argv.
+fn argv(command: &[OsString]) -> Vec<OsString> {
+    match command {
+        [line] => vec!["bash".into(), "-c".into(), line.clone()],
+        words => words.to_vec(),
+    }
+}
+
+fn rules(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> Vec<Rule> {
+    let allow = |text: &str, place| Rule::parse(text, List::Allow, place);
+    let block = |text: &str, place| Rule::parse(text, List::Block, place);
+    let address = |text: &str, place| Rule::parse_address(text, List::Allow, place);
+    let mut found = lists::flag(&args.allow_domains, "--allow-domains", allow);
+    found.extend(lists::flag(&args.allow_ip, "--allow-ip", address));
+    found.extend(lists::flag(&args.block_domains, "--block-domains", block));
+    for (flag, paths, list) in [
+        ("--allow-domains-file", &args.allow_domains_file, List::Allow),
+        ("--block-domains-file", &args.block_domains_file, List::Block),
+    ] {
+        for path in paths {
+            match inputs.files.get(path) {
+                Some(Ok(bytes)) => found.extend(lists::file(flag, path, bytes, list)),
+                other => errors.push(unread(flag, path, other)),
+            }
+        }
+    }
+    for path in &args.ruleset_file {
+        match inputs.files.get(path) {
+            Some(Ok(bytes)) => found.extend(ruleset::parse(path, bytes)),
+            other => errors.push(unread("--ruleset-file", path, other)),
+        }
+    }
+    found.into_iter().filter_map(|rule| keep(rule, errors)).collect()
+}
+
+fn rule_notices(rules: &[Rule], notices: &mut Vec<Notice>) {
+    for rule in rules {
+        for note in rule.notes() {
+            let level = if note.is_detail() { log::Level::Debug } else { log::Level::Info };
+            notices.push(Notice { level, text: format!("{rule}: {note}") });
+        }
+    }
+    if !rules.iter().any(|rule| rule.list() == List::Allow) {
+        let text = "nothing is allowed: the command has no network (--allow-domains opens it)".to_owned();
+        notices.push(Notice { level: log::Level::Info, text });
+    }
+}
+
+/// Flags that do nothing: tolerated or refused.
+fn compat(args: &ExecArgs, errors: &mut Vec<ConfigError>, notices: &mut Vec<Notice>) {
+    if !args.compat.docker.is_empty() {
+        let flags = args.compat.docker.iter().map(|flag| format!("--{flag}")).collect::<Vec<_>>().join(", ");
+        let text = format!("ignored, because there are no containers here: {flags}");
+        notices.push(Notice { level: log::Level::Warn, text });
+    }
+    if let (Some(used), Some(_)) = (&args.audit_dir, &args.proxy_logs_dir) {
+        let text = format!("--proxy-logs-dir is not used: the record goes to --audit-dir {}", used.display());
+        notices.push(Notice { level: log::Level::Warn, text });
+    }
+    let typed = args.compat.not_built.iter().copied();
+    let mode = (args.mode == ModeArg::Audit).then_some(("mode audit", Some("use --mode enforce")));
+    let tls = (args.tls != TlsArg::Off).then_some(("tls", Some("use --tls off")));
+    let not_built = typed.chain(mode).chain(tls);
+    errors.extend(not_built.map(|(flag, instead)| ConfigError::NotBuilt { flag, instead }));
+}
+
+fn identity(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> IdentitySource {
+    if args.user.as_deref().is_some_and(|user| user.trim().is_empty()) {
+        errors.push(ConfigError::User);
+    }
+    let var = |name| inputs.var(name).map(|value| value.to_string_lossy().into_owned());
+    IdentitySource {
+        user: args.user.clone(),
+        sudo_uid: var("SUDO_UID"),
+        sudo_gid: var("SUDO_GID"),
+        sudo_user: var("SUDO_USER"),
+    }
+}
+
+fn dns_servers(args: &ExecArgs, errors: &mut Vec<ConfigError>) -> Option<Vec<std::net::SocketAddr>> {
+    let texts = args.dns_servers.iter().flat_map(|value| value.split(',')).map(str::trim);
+    let texts = texts.filter(|text| !text.is_empty());
+    let servers: Vec<_> = texts.filter_map(|text| keep(values::dns_server(text), errors)).collect();
+    (!servers.is_empty()).then_some(servers)
+}
+
+fn keep<T>(result: Result<T, ConfigError>, errors: &mut Vec<ConfigError>) -> Option<T> {
+    result.map_err(|error| errors.push(error)).ok()
+}
+
+/// Why a file's contents are not there.
+pub(super) fn unread(
+    flag: &'static str,
+    path: &Path,
+    found: Option<&Result<Vec<u8>, String>>,
+) -> ConfigError {
+    let why = match found {
+        Some(Err(why)) => why.clone(),
+        _ => "was not read".to_owned(),
+    };
+    ConfigError::File { flag, path: path.to_owned(), why }
+}

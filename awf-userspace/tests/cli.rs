@@ -1,0 +1,87 @@
+//! The binary's words and exit codes, as far as nothing has to be run.
+
+use std::process::{Command, Output};
+
+fn awf(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_awf-bpf"))
+        .args(args)
+        .env_clear()
+        .env("SECRET_TOKEN", "hunter2")
+        .output()
+        .unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn mistakes_of_exec_exit_with_125_on_stderr_only() {
+    for (args, says) in [
+        (&[][..], "awf-bpf: error: no command: write it behind `--`"),
+        (&["exec"], "awf-bpf: error: no command: write it behind `--`"),
+        (&["exec", "--nope", "--", "true"], "awf-bpf: error: unexpected argument '--nope' found"),
+        (&["--network", "moon", "--", "true"], "awf-bpf: error: invalid value 'moon' for '--network <MODE>'"),
+        (&["-d", "*.com", "--", "true"], "awf-bpf: error: --allow-domains: \"*.com\" is too broad"),
+        (&["--allow-domains-file", "/nonexistent", "--", "true"], "/nonexistent: No such file"),
+        (&["curl", "https://example.com/"], "awf-bpf: error: unexpected argument 'curl' found"),
+    ] {
+        let output = awf(args);
+        assert_eq!(output.status.code(), Some(125), "{args:?}");
+        assert!(stderr(&output).contains(says), "{args:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{args:?}");
+    }
+}
+
+#[test]
+fn all_errors_come_at_once_a_line_each() {
+    let output = awf(&["-d", "*.com,x.test/a", "--agent-timeout", "0", "--", "true"]);
+    let text = stderr(&output);
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.lines().all(|line| line.starts_with("awf-bpf: error: --")), "{text}");
+}
+
+#[test]
+fn mistakes_elsewhere_exit_with_2() {
+    for args in [&["gc", "--nope"][..], &["version", "--nope"]] {
+        assert_eq!(awf(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn answers_go_to_stdout_with_0() {
+    for (args, says) in [
+        (&["--help"][..], "--allow-domains <LIST>"),
+        (&["exec", "--help"], "Exit codes:"),
+        (&["run", "-h"], "--fail-on-block"),
+        (&["--version"], concat!("awf-bpf ", env!("CARGO_PKG_VERSION"))),
+        (&["version"], concat!("awf-bpf ", env!("CARGO_PKG_VERSION"))),
+    ] {
+        let output = awf(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+        assert!(stdout(&output).contains(says), "{args:?}");
+        assert_eq!(stderr(&output), "", "{args:?}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&awf(&["version", "--json"]).stdout).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_runs_nothing() {
+    let marker = std::env::temp_dir().join(format!("awf-bpf-dry-run-{}", std::process::id()));
+    let command = format!("touch {}", marker.display());
+    let output = awf(&["-d", "x.test", "-e", "SECRET_TOKEN", "--skip-pull", "--dry-run", "--", &command]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!marker.exists());
+    let text = stdout(&output);
+    assert!(text.contains("allow      x.test (--allow-domains)"), "{text}");
+    assert!(text.contains("variables  SECRET_TOKEN") && !text.contains("hunter2"), "{text}");
+    let warning = "awf-bpf: warning: ignored, because there are no containers here: --skip-pull\n";
+    assert_eq!(stderr(&output), warning);
+    let quiet = awf(&["-d", "x.test", "--skip-pull", "--dry-run", "-q", "--", "true"]);
+    assert_eq!(stderr(&quiet), "");
+}
