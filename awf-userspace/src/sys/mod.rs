@@ -1,4 +1,12 @@
-//! The only home of `unsafe` in userspace: one small file a mechanism, each with a safe face.
+//! The only home of `unsafe` in userspace: each file wraps one mechanism of the kernel that rustix does not
+//! offer, and returns `io::Result`.
 
+pub mod async_fd;
 pub mod birth;
+pub mod clone;
+pub mod exec;
+pub mod inherit;
+pub mod landlock;
+pub mod namespace;
 pub mod pod;
+pub mod signalfd;

@@ -1,0 +1,33 @@
+//! CMD's working directory: the wanted one if its user can enter it, else HOME, else `/`.
+
+use std::path::{Path, PathBuf};
+
+use rustix::process::chdir;
+
+use super::error::JailError;
+
+/// Which directory it became.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entered {
+    wanted: PathBuf,
+    got: PathBuf,
+}
+
+impl Entered {
+    pub(super) fn note(&self) -> Option<String> {
+        (self.wanted != self.got).then(|| {
+            let (wanted, got) = (self.wanted.display(), self.got.display());
+            format!("{wanted} cannot be entered by the command's user: it starts in {got}")
+        })
+    }
+}
+
+/// To be called as CMD's user, and always: the directory `__init` inherited is seen through the host's mounts.
+pub(super) fn enter(wanted: &Path, home: &Path) -> Result<Entered, JailError> {
+    let candidates = [wanted, home, Path::new("/")];
+    let got = candidates.into_iter().filter(|path| path.is_absolute()).find(|path| chdir(*path).is_ok());
+    match got {
+        Some(got) => Ok(Entered { wanted: wanted.into(), got: got.into() }),
+        None => Err(JailError::Cwd(std::io::Error::last_os_error())),
+    }
+}

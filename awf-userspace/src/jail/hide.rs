@@ -1,0 +1,161 @@
+//! Paths CMD must not see: an empty read-only tmpfs over a directory, /dev/null over anything else.
+//!
+//! The path is opened once, symlinks followed, and the mount is made on what was opened; afterwards the path is
+//! walked again and must lead to the cover. A process of the user that moves a symlink meanwhile gets an error,
+//! not a gap.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
+
+use super::error::JailError;
+use super::identity::Identity;
+
+const COVER: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+/// Services that act for whoever connects to them, by default: container engines, the system's and the user's
+/// managers and buses, name services (glibc asks nscd and systemd-resolved before it opens a socket of its own),
+/// terminal multiplexers and displays, in which a command could be typed. Not `/run/systemd` as a whole:
+/// `/etc/resolv.conf` often points into it.
+pub fn services(uid: u32) -> Vec<PathBuf> {
+    let below_run = SERVICES_IN_RUN.iter().flat_map(|name| {
+        // /var/run may be a directory of its own and not a link.
+        [Path::new("/run").join(name), Path::new("/var/run").join(name)]
+    });
+    let elsewhere = SERVICES_ELSEWHERE.iter().map(PathBuf::from);
+    let own = [format!("/tmp/tmux-{uid}"), format!("/tmp/screens/S-{uid}")].map(PathBuf::from);
+    below_run.chain(elsewhere).chain(own).collect()
+}
+
+#[rustfmt::skip]
+const SERVICES_IN_RUN: &[&str] = &[
+    "awf-bpf", "user",
+    "docker.sock", "docker", "containerd", "podman", "crio", "buildkit", "libvirt", "lxd.socket", "incus",
+    "dbus", "systemd/private", "systemd/machine", "systemd/userdb", "snapd.socket", "snapd-snap.socket",
+    "nscd", "systemd/resolve/io.systemd.Resolve", "systemd/resolve/io.systemd.Resolve.Monitor", "avahi-daemon",
+    "screen", "cups", "pcscd",
+];
+
+#[rustfmt::skip]
+const SERVICES_ELSEWHERE: &[&str] = &[
+    "/var/lib/lxd/unix.socket", "/var/snap/lxd/common/lxd/unix.socket", "/var/lib/incus/unix.socket",
+    "/var/lib/sss/pipes", "/tmp/.X11-unix", "/tmp/.ICE-unix",
+];
+
+/// Covers every path of `hide` that exists, and makes `home` beneath one of the covers.
+pub(super) fn apply(hide: &[PathBuf], home: Option<&Path>, user: &Identity) -> Result<(), JailError> {
+    let mut covers: Vec<Cover> = Vec::new();
+    for path in hide {
+        if let Some(cover) = cover(path, &covers)? {
+            covers.push(cover);
+        }
+    }
+    if let Some(home) = home {
+        make_home(home, &covers, user)?;
+    }
+    covers.iter().try_for_each(Cover::freeze)
+}
+
+/// A tmpfs of ours, still writable.
+struct Cover {
+    path: PathBuf,
+    root: OwnedFd,
+    device: u64,
+}
+
+impl Cover {
+    fn freeze(&self) -> Result<(), JailError> {
+        mount_remount(proc_path(&self.root), MountFlags::BIND | MountFlags::RDONLY | COVER, c"")
+            .map_err(|e| hide_error(&self.path, "remount read-only", e))
+    }
+}
+
+/// `None` when nothing is there, or it is covered already, or the cover is a file's.
+fn cover(path: &Path, covers: &[Cover]) -> Result<Option<Cover>, JailError> {
+    let Some((target, stat)) = open(path)? else { return Ok(None) };
+    let null = rustix::fs::stat("/dev/null").map_err(|e| hide_error(path, "stat /dev/null", e))?;
+    let is_null = |stat: &Stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == null.st_rdev
+    };
+    if is_null(&stat) || covers.iter().any(|cover| cover.device == stat.st_dev) {
+        return Ok(None);
+    }
+    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if is_dir {
+        mount("tmpfs", proc_path(&target), "tmpfs", COVER, c"mode=0755,size=64k,nr_inodes=16")
+            .map_err(|e| hide_error(path, "mount tmpfs", e))?;
+    } else {
+        mount_bind("/dev/null", proc_path(&target)).map_err(|e| hide_error(path, "bind /dev/null", e))?;
+    }
+    let Some((root, now)) = open(path)? else { return Err(JailError::HideRaced { path: path.into() }) };
+    let covered = if is_dir { is_empty_tmpfs(&root, &stat, &now) } else { is_null(&now) };
+    match (covered, is_dir) {
+        (false, _) => Err(JailError::HideRaced { path: path.into() }),
+        (true, false) => Ok(None),
+        (true, true) => Ok(Some(Cover { path: path.into(), root, device: now.st_dev })),
+    }
+}
+
+fn is_empty_tmpfs(root: &OwnedFd, before: &Stat, now: &Stat) -> bool {
+    /// `TMPFS_MAGIC` of `linux/magic.h`.
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    let is_tmpfs = rustix::fs::fstatfs(root).is_ok_and(|fs| fs.f_type == TMPFS_MAGIC);
+    // A new tmpfs has a device number of its own, even over another tmpfs such as /run.
+    is_tmpfs && now.st_dev != before.st_dev && now.st_uid == 0
+}
+
+fn open(path: &Path) -> Result<Option<(OwnedFd, Stat)>, JailError> {
+    let fd = match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(hide_error(path, "open", error)),
+    };
+    let stat = fstat(&fd).map_err(|e| hide_error(path, "fstat", e))?;
+    Ok(Some((fd, stat)))
+}
+
+/// A home directory that only `user` can enter. The covers around it are still writable, and root's.
+fn make_home(home: &Path, covers: &[Cover], user: &Identity) -> Result<(), JailError> {
+    let fail = |action, source: io::Error| JailError::Home { path: home.into(), action, source };
+    if !covers.iter().any(|cover| home != cover.path && home.starts_with(&cover.path)) {
+        return Err(JailError::HomeOutside { path: home.into() });
+    }
+    std::fs::create_dir_all(home).map_err(|e| fail("create the directory", e))?;
+    let options = CString::new(format!("mode=0700,uid={},gid={}", user.uid, user.gid))
+        .expect("digits and punctuation contain no NUL");
+    mount("tmpfs", home, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())
+        .map_err(|e| fail("mount tmpfs", e.into()))
+}
+
+fn proc_path(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+fn hide_error(path: &Path, action: &'static str, source: Errno) -> JailError {
+    JailError::Hide { path: path.into(), action, source: source.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_outside_every_cover_is_refused() {
+        let user = Identity::bare(4242, 4242);
+        let result = apply(&[], Some(Path::new("/nowhere/home")), &user);
+        assert!(matches!(result, Err(JailError::HomeOutside { .. })));
+    }
+
+    #[test]
+    fn the_users_own_services_are_listed() {
+        let all = services(4242);
+        for path in ["/run/docker.sock", "/var/run/docker.sock", "/run/nscd", "/run/user", "/tmp/tmux-4242"] {
+            assert!(all.contains(&PathBuf::from(path)), "{path}");
+        }
+    }
+}

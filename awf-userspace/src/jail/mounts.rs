@@ -1,0 +1,119 @@
+//! Namespaces of the process, and what the whole mount table needs: no propagation, cgroup file systems read-only.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::StatVfsMountFlags;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_change, mount_remount};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+use super::error::JailError;
+use crate::sys::namespace;
+
+/// Enters the run's network namespace; `expected` and no descriptor is an error, never the host's network.
+pub(super) fn enter_network(netns: Option<OwnedFd>, expected: bool) -> Result<(), JailError> {
+    match (netns, expected) {
+        (None, false) => Ok(()),
+        (Some(netns), true) => move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|e| JailError::EnterNetns(e.into())),
+        _ => Err(JailError::NoNetns),
+    }
+}
+
+/// A mount table of its own, cut off from the host's in both directions, and System V and POSIX IPC of its own.
+pub(super) fn private_view() -> Result<(), JailError> {
+    namespace::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWIPC).map_err(JailError::Unshare)?;
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .map_err(|e| JailError::Propagation(e.into()))
+}
+
+/// Makes every reachable cgroup file system read-only: CMD must not move to another cgroup, whoever owns it.
+/// Not hidden: JVMs and Node read their limits there.
+pub(super) fn freeze_cgroupfs() -> Result<(), JailError> {
+    let table = std::fs::read("/proc/self/mountinfo").map_err(JailError::MountInfo)?;
+    for path in cgroup_mounts(&table) {
+        freeze(&path).map_err(|e| JailError::FreezeCgroupfs { path, source: e.into() })?;
+    }
+    Ok(())
+}
+
+fn freeze(path: &Path) -> rustix::io::Result<()> {
+    /// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
+    const CGROUP_MAGICS: [i64; 2] = [0x0027_e0eb, 0x6367_7270];
+    let is_cgroupfs = |path: &Path| match rustix::fs::statfs(path) {
+        Ok(fs) => Ok(CGROUP_MAGICS.contains(&fs.f_type)),
+        // Beneath another mount: no path leads there.
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(false),
+        Err(error) => Err(error),
+    };
+    if !is_cgroupfs(path)? {
+        return Ok(());
+    }
+    let flags = MountFlags::BIND
+        | MountFlags::RDONLY
+        | MountFlags::NOSUID
+        | MountFlags::NODEV
+        | MountFlags::NOEXEC
+        | MountFlags::RELATIME;
+    mount_remount(path, flags, c"")?;
+    if rustix::fs::statvfs(path)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        Ok(())
+    } else {
+        Err(rustix::io::Errno::BUSY)
+    }
+}
+
+/// Mount points of cgroup (v1 and v2) file systems in a mountinfo table (proc_pid_mountinfo(5)).
+fn cgroup_mounts(table: &[u8]) -> Vec<PathBuf> {
+    table.split(|byte| *byte == b'\n').filter_map(cgroup_mount).collect()
+}
+
+fn cgroup_mount(line: &[u8]) -> Option<PathBuf> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let mount_point = fields.nth(4)?;
+    let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
+    matches!(fs_type, b"cgroup" | b"cgroup2").then(|| unescape(mount_point))
+}
+
+/// Blanks, tabs, newlines and backslashes are written as `\ooo`.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] => {
+                path.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = tail;
+            }
+            _ => {
+                path.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    OsString::from_vec(path).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroup_mounts_are_found_whatever_their_names() {
+        let table = b"24 1 0:22 / /sys rw - sysfs sysfs rw\n\
+            30 24 0:26 / /sys/fs/cgroup/unified rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw\n\
+            31 24 0:27 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
+            32 24 0:28 / /odd\\040name\\134 rw - cgroup2 none rw\n\
+            33 24 0:29 / /cgroup2 rw - tmpfs cgroup2 rw\n\
+            broken\n";
+        let want = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/odd name\\"].map(PathBuf::from);
+        assert_eq!(cgroup_mounts(table), want);
+    }
+
+    #[test]
+    fn a_missing_namespace_is_never_the_hosts() {
+        assert!(matches!(enter_network(None, true), Err(JailError::NoNetns)));
+    }
+}

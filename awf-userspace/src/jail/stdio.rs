@@ -1,0 +1,64 @@
+//! Standard streams that would walk around the firewall.
+//!
+//! A socket belongs to the cgroup in which it was created: an inherited network socket passes every hook. A unix
+//! socket is allowed, because Node, sshd and many supervisors use socket pairs as pipes; its other end could pass
+//! a network socket in (SCM_RIGHTS), but whoever holds that end started awf-bpf and can reach the network anyway.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::FileType;
+use rustix::net::AddressFamily;
+
+use super::error::JailError;
+
+/// Refuses descriptors 0 to 2 that are sockets of any family but unix.
+pub(super) fn check() -> Result<(), JailError> {
+    check_stream("stdin", rustix::stdio::stdin())?;
+    check_stream("stdout", rustix::stdio::stdout())?;
+    check_stream("stderr", rustix::stdio::stderr())
+}
+
+fn check_stream(stream: &'static str, fd: BorrowedFd<'_>) -> Result<(), JailError> {
+    match socket_family(fd).map_err(|source| JailError::Stdio { stream, source })? {
+        None | Some(AddressFamily::UNIX) => Ok(()),
+        Some(family) => Err(JailError::StdioSocket { stream, family: family.as_raw() }),
+    }
+}
+
+fn socket_family(fd: BorrowedFd<'_>) -> io::Result<Option<AddressFamily>> {
+    let stat = rustix::fs::fstat(fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        return Ok(None);
+    }
+    Ok(Some(rustix::net::sockopt::socket_domain(fd)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn pipes_and_socket_pairs_pass() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let (left, _right) = std::os::unix::net::UnixStream::pair().unwrap();
+        check_stream("stdin", reader.as_fd()).unwrap();
+        check_stream("stdin", left.as_fd()).unwrap();
+    }
+
+    #[test]
+    fn network_sockets_do_not() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let tcp = std::net::TcpListener::bind(address).unwrap();
+            let udp = std::net::UdpSocket::bind(address).unwrap();
+            for fd in [tcp.as_fd(), udp.as_fd()] {
+                assert!(
+                    matches!(check_stream("stdout", fd), Err(JailError::StdioSocket { .. })),
+                    "{address}"
+                );
+            }
+        }
+    }
+}

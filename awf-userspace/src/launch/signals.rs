@@ -1,0 +1,84 @@
+//! Signals for awf-bpf, as a stream. Blocked before any thread exists, so that every thread inherits it.
+//!
+//! SIGWINCH, SIGTSTP, SIGCONT and the rest keep their meaning: the terminal sends them to CMD as well.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::process::Signal as Named;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::sys::async_fd::readable;
+use crate::sys::signalfd::{self, SignalMask};
+
+const FORWARDED: [Named; 6] = [Named::INT, Named::TERM, Named::HUP, Named::QUIT, Named::USR1, Named::USR2];
+
+/// A signal that awf-bpf got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    pub signo: i32,
+    /// A key on the terminal (Ctrl-C): CMD, in the same foreground group, has it already.
+    pub from_tty: bool,
+}
+
+impl Signal {
+    /// As rustix names it.
+    pub fn named(self) -> Option<Named> {
+        Named::from_named_raw(self.signo)
+    }
+}
+
+/// The signals, blocked; not yet read.
+#[derive(Debug)]
+pub struct BlockedSignals {
+    fd: OwnedFd,
+    original: SignalMask,
+}
+
+impl BlockedSignals {
+    /// Blocks INT, TERM, HUP, QUIT, USR1 and USR2 in the calling thread, and in all it starts later: call it in
+    /// `main`, before the runtime is built. Signals that are ignored (`nohup`) stay ignored.
+    ///
+    /// # Errors
+    /// What `sigaction(2)`, `pthread_sigmask(3)` and `signalfd(2)` say.
+    pub fn install() -> io::Result<Self> {
+        let mut ours = Vec::with_capacity(FORWARDED.len());
+        for signal in FORWARDED {
+            if !signalfd::is_ignored(signal)? {
+                ours.push(signal);
+            }
+        }
+        let mask = SignalMask::of(&ours);
+        let original = signalfd::block(mask)?;
+        Ok(Self { fd: signalfd::open(mask)?, original })
+    }
+
+    /// What was blocked before: for [`crate::jail::Restore::sigmask`], so that CMD starts with it.
+    pub fn original_mask(&self) -> SignalMask {
+        self.original
+    }
+}
+
+/// The stream.
+#[derive(Debug)]
+pub struct Signals(AsyncFd<OwnedFd>);
+
+impl Signals {
+    /// Must run inside a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    /// What registering a descriptor with the runtime says.
+    pub fn listen(blocked: BlockedSignals) -> io::Result<Self> {
+        readable(blocked.fd).map(Self).map_err(|(_, error)| error)
+    }
+
+    /// The next signal. Cancel-safe.
+    ///
+    /// # Errors
+    /// What reading a signalfd says.
+    pub async fn next(&mut self) -> io::Result<Signal> {
+        let got = self.0.async_io(Interest::READABLE, signalfd::read).await?;
+        Ok(Signal { signo: got.signo, from_tty: got.from_kernel })
+    }
+}

@@ -1,0 +1,121 @@
+//! Starting CMD: clone into the cgroup, re-execute awf-bpf as `__init`, wait until that became CMD.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::time::timeout;
+
+use super::child::Child;
+use super::error::LaunchError;
+use super::report::{self, Told};
+use crate::jail::{INIT_ARG, InitSpec};
+use crate::sys::clone::{self, Plan};
+use crate::sys::exec::CStrArray;
+use crate::sys::inherit::{SPEC_FD, STATUS_FD};
+
+/// For the whole set-up, which takes milliseconds: a path on a server that does not answer may hang it.
+const SETUP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Ourselves, even when the file was replaced or removed meanwhile.
+const OURSELVES: &str = "/proc/self/exe";
+
+/// CMD's standard streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Stdio<'a> {
+    pub stdin: BorrowedFd<'a>,
+    pub stdout: BorrowedFd<'a>,
+    pub stderr: BorrowedFd<'a>,
+}
+
+impl Stdio<'static> {
+    /// awf-bpf's own, passed through untouched.
+    pub fn inherit() -> Self {
+        use rustix::stdio::{stderr, stdin, stdout};
+        Self { stdin: stdin(), stdout: stdout(), stderr: stderr() }
+    }
+}
+
+/// Where and as what CMD starts.
+#[derive(Debug)]
+pub struct LaunchSpec<'a> {
+    /// The directory of the cgroup (v2) CMD is born in.
+    pub cgroup: BorrowedFd<'a>,
+    /// The run's network namespace; `None` for the host's.
+    pub netns: Option<BorrowedFd<'a>>,
+    pub stdio: Stdio<'a>,
+    /// The awf-bpf to re-execute.
+    pub program: PathBuf,
+    pub init: InitSpec,
+}
+
+impl<'a> LaunchSpec<'a> {
+    /// With our own streams, re-executing ourselves.
+    pub fn new(cgroup: BorrowedFd<'a>, netns: Option<BorrowedFd<'a>>, init: InitSpec) -> Self {
+        Self { cgroup, netns, stdio: Stdio::inherit(), program: OURSELVES.into(), init }
+    }
+}
+
+/// Starts CMD and returns when it runs. When this fails, or is dropped, the process that started is gone.
+///
+/// To be awaited on a thread that lives as long as the run (the main thread, in `block_on`): CMD is killed when the
+/// *thread* that started it ends. The self-test needs the proxy to be served meanwhile.
+///
+/// # Errors
+/// See [`LaunchError`]: each names the step; CMD has not run.
+pub async fn spawn(spec: &LaunchSpec<'_>) -> Result<Child, LaunchError> {
+    let (mut child, status) = start(spec)?;
+    let told = match timeout(SETUP_LIMIT, report::read_to_end(status)).await {
+        Ok(Ok(bytes)) => report::understand(&bytes)?,
+        Ok(Err(error)) => return Err(LaunchError::Report(error)),
+        Err(_elapsed) => return Err(LaunchError::Late(SETUP_LIMIT)),
+    };
+    match told {
+        Told::Executed { notes } => {
+            notes.into_iter().for_each(|note| child.add_note(note));
+            Ok(child)
+        }
+        Told::Nothing => Err(LaunchError::Vanished(child.wait().await.map_err(LaunchError::Watch)?)),
+    }
+}
+
+/// The part before the first await: descriptors, and the clone itself.
+fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd), LaunchError> {
+    let mut init = spec.init.clone();
+    init.parent = std::process::id();
+    init.private_network = spec.netns.is_some();
+    let memfd = init.seal().map_err(LaunchError::Spec)?;
+    let (status_read, status_write) = status_pipe().map_err(|e| LaunchError::StatusPipe(e.into()))?;
+
+    let program = CString::new(spec.program.as_os_str().as_bytes())
+        .map_err(|_| LaunchError::Program { path: spec.program.clone() })?;
+    let argv = CStrArray::new([c"awf-bpf".to_owned(), CString::new(INIT_ARG).expect("no NUL in a constant")]);
+    // Nothing of our environment: CMD's travels in the specification.
+    let envp = CStrArray::new([]);
+    let mut fds = vec![spec.stdio.stdin, spec.stdio.stdout, spec.stdio.stderr];
+    fds.extend([memfd.as_fd(), status_write.as_fd()]);
+    debug_assert_eq!((SPEC_FD, STATUS_FD), (3, 4), "the order of `fds`");
+    fds.extend(spec.netns);
+
+    let plan = Plan {
+        program: &program,
+        argv: &argv,
+        envp: &envp,
+        cgroup: spec.cgroup,
+        fds: &fds,
+        status: STATUS_FD as usize,
+    };
+    let (pid, pidfd) = clone::spawn(&plan).map_err(|source| LaunchError::Clone { source })?;
+    let child = Child::new(pid, pidfd).map_err(LaunchError::Watch)?;
+    Ok((child, status_read))
+}
+
+/// We read with the reactor, the child writes its few lines blocking.
+fn status_pipe() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    Ok((read, write))
+}
