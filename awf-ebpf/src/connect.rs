@@ -39,7 +39,10 @@ fn connect(ctx: &SockAddrContext, hook: Hook) -> i32 {
         verdict = Verdict::STORAGE;
     }
     // An explicit proxy connection is direct, and has an owner to be named all the same.
-    if verdict.kind != 0 || port == globals.proxy_port {
+    if verdict.kind == 0 && port == globals.proxy_port {
+        verdict.kind = EventKind::Connect as u32;
+    }
+    if verdict.kind != 0 {
         emit::emit(verdict.kind, verdict.refusal, protocol, 0, &origin);
     }
     if verdict.errno != 0 {

@@ -107,13 +107,22 @@ impl RunCgroup {
 ///
 /// When the kernel refuses, or a process outlives `patience` (uninterruptible sleep).
 pub fn kill(dir: &Path, patience: Duration) -> Result<(), CgroupError> {
-    let file = dir.join("cgroup.kill");
-    match fs::write(&file, "1") {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(CgroupError::Kill { path: dir.into(), source }),
-        Ok(()) => {}
-    }
+    kill_now(dir)?;
     wait_empty(dir, patience)
+}
+
+/// Sends SIGKILL to every process below `dir`, also to those that are being forked; does not wait.
+///
+/// # Errors
+///
+/// When the kernel refuses; that the cgroup is gone is not an error.
+pub fn kill_now(dir: &Path) -> Result<(), CgroupError> {
+    match fs::write(dir.join("cgroup.kill"), "1") {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(CgroupError::Kill { path: dir.into(), source: e })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Waits for `populated 0` in `dir`'s cgroup.events.

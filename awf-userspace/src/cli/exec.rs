@@ -1,9 +1,9 @@
 //! `awf-bpf exec [FLAGS] -- CMD`.
 
-use super::{EXIT_SETUP, complain, logging};
+use super::{EXIT_BLOCKED, EXIT_SETUP, complain, logging};
 use crate::{
-    config::{ExecArgs, Inputs, LogLevel, resolve},
-    session,
+    config::{ExecArgs, Inputs, LogLevel, SummaryMode, resolve},
+    session::{self, Finished},
 };
 
 /// Resolves the words, says what is worth saying, and runs the session.
@@ -19,15 +19,30 @@ pub(super) fn exec(args: &ExecArgs) -> u8 {
     for notice in &resolved.notices {
         log::log!(notice.level, "{}", notice.text);
     }
-    if resolved.plan.dry_run {
-        print!("{}", resolved.plan);
+    let plan = resolved.plan;
+    if plan.dry_run {
+        print!("{plan}");
         return 0;
     }
-    match session::run(resolved.plan) {
-        Ok(code) => code,
+    let (summary, fail_on_block) = (plan.summary, plan.fail_on_block);
+    let summary = if plan.quiet { SummaryMode::Never } else { summary };
+    match session::run(plan) {
+        Ok(finished) => report(&finished, summary, fail_on_block),
         Err(error) => {
             complain(&error);
-            EXIT_SETUP
+            error.exit_code()
         }
+    }
+}
+
+fn report(finished: &Finished, mode: SummaryMode, fail_on_block: bool) -> u8 {
+    let blocked = finished.summary.has_findings();
+    if mode == SummaryMode::Always || (mode == SummaryMode::Auto && blocked) {
+        eprint!("{}", finished.summary.text());
+        eprintln!("awf-bpf: audit record: {}", finished.audit.display());
+    }
+    match finished.outcome.code() {
+        0 if fail_on_block && finished.summary.denied > 0 => EXIT_BLOCKED,
+        code => code,
     }
 }

@@ -6,10 +6,13 @@ use crate::{config::LogLevel, session};
 /// Reaps what killed runs left behind and names it.
 pub(super) fn gc() -> u8 {
     logging::start(LogLevel::Info);
-    match session::gc() {
+    match session::reap() {
         Ok(reaped) => {
-            reaped.iter().for_each(|run| println!("removed {run}"));
-            0
+            reaped.cleared.iter().for_each(|run| println!("removed {run}"));
+            if reaped.living == 0 && reaped.failed.is_empty() {
+                session::bpffs::unmount().unwrap_or_else(|e| log::warn!("unmounting our bpffs: {e}"));
+            }
+            if reaped.failed.is_empty() { 0 } else { EXIT_FAILURE }
         }
         Err(error) => {
             complain(&error);

@@ -16,6 +16,8 @@ use crate::config::ExecArgs;
 /// The firewall could not be set up, nothing was run; usage errors of `exec`, too: the codes below are the
 /// command's own, and 125 is what `env`, `timeout` and `docker run` use for "not the command's".
 pub const EXIT_SETUP: u8 = 125;
+/// `--fail-on-block`: the command succeeded, but something was blocked.
+const EXIT_BLOCKED: u8 = 3;
 /// Another subcommand failed.
 const EXIT_FAILURE: u8 = 1;
 /// A usage error of another subcommand.

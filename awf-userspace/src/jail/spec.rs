@@ -44,11 +44,10 @@ pub struct InitSpec {
     pub(crate) private_network: bool,
 }
 
-/// Two connections that must be answered with `nonce`, nothing before it.
+/// Connections, one of each family there is, that must be answered with `nonce`, nothing before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SelfTest {
-    pub v4: SocketAddr,
-    pub v6: SocketAddr,
+    pub addresses: Vec<SocketAddr>,
     pub nonce: Vec<u8>,
 }
 

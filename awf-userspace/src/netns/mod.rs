@@ -47,8 +47,8 @@ pub struct CommandNetwork {
     /// The namespace to enter; `None` when it is the host's.
     netns: Option<OwnedFd>,
     pub proxy: Vec<TcpListener>,
-    pub dns_udp: Vec<UdpSocket>,
-    pub dns_tcp: Vec<TcpListener>,
+    dns_udp: Vec<UdpSocket>,
+    dns_tcp: Vec<TcpListener>,
     /// The proxy's IPv4 address, which proxy variables name.
     pub proxy_addr: SocketAddr,
     pub dns_port: u16,
@@ -110,9 +110,9 @@ impl Making {
 }
 
 impl CommandNetwork {
-    /// The namespace the command enters, if it is not the host's.
+    /// The namespace to enter, the proxy's listeners, the stub's sockets and listeners.
     #[must_use]
-    pub fn netns(&self) -> Option<BorrowedFd<'_>> {
-        self.netns.as_ref().map(OwnedFd::as_fd)
+    pub fn into_parts(self) -> (Option<OwnedFd>, Vec<TcpListener>, Vec<UdpSocket>, Vec<TcpListener>) {
+        (self.netns, self.proxy, self.dns_udp, self.dns_tcp)
     }
 }

@@ -57,6 +57,8 @@ pub enum Reason {
     KernelMapFull,
     /// The audit record can no longer be written: nothing is allowed that nobody would know of.
     AuditFailed,
+    /// The command closed the connection before it said anything: nothing was asked, nothing refused.
+    NothingSent,
     /// awf-bpf is shutting down.
     Shutdown,
 }
@@ -89,6 +91,7 @@ impl Reason {
             Self::HostPortRefused => "host_port_refused",
             Self::KernelMapFull => "kernel_map_full",
             Self::AuditFailed => "audit_failed",
+            Self::NothingSent => "nothing_sent",
             Self::Shutdown => "shutdown",
         }
     }

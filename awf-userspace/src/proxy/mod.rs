@@ -1,5 +1,40 @@
 //! The in-process proxy: accepts what the kernel programs send, decides by name, dials by name.
+//!
+//! ```text
+//! listener -> connection -> listen (sniff, sni)  -> tunnel                    TLS, CONNECT, other TCP
+//!                                                -> http1 (gate: head, chunked)
+//!                                                     -> forward (request) -> exchange   one HTTP request
+//! context: the policy is asked here.  upstream: only here is anything dialled.
+//! deny: what a refusal looks like.  entry: one audit record each, written when it ends.
+//! ```
 
+mod activity;
+mod body;
+pub mod chunked;
+mod connection;
+mod context;
+mod deny;
+mod entry;
+mod exchange;
+mod forward;
+mod gate;
+pub mod head;
+mod http1;
+pub mod limits;
+mod listen;
+mod listener;
+pub mod request;
+mod scratch;
 pub mod seam;
+pub mod sni;
+pub mod sniff;
+mod tokens;
+mod tunnel;
+mod upstream;
 
+#[cfg(test)]
+mod tests;
+
+pub use limits::Limits;
+pub use listener::Proxy;
 pub use seam::{Origin, OriginalDst, Owner, Resolve, ResolveError};

@@ -2,7 +2,7 @@
 //! directory is touched and nobody but root can look in.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,18 @@ pub fn directory() -> Result<PathBuf, StateError> {
             .map_err(|e| StateError::MountBpffs { path: dir.clone(), source: e.into() })?;
     }
     Ok(dir)
+}
+
+/// Removes the pinned links of a run, which detaches its programs; that there are none is not an error.
+///
+/// # Errors
+///
+/// What unlink(2) and rmdir(2) say.
+pub fn remove_pins(pins: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(pins) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// Unmounts it; for when no run is left.

@@ -5,6 +5,7 @@ pub mod async_fd;
 pub mod birth;
 pub mod clone;
 pub mod exec;
+pub mod ifaddrs;
 pub mod inherit;
 pub mod landlock;
 pub mod namespace;

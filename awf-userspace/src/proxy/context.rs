@@ -1,0 +1,147 @@
+//! What every connection of one proxy shares, and the one place where the policy is asked.
+
+use std::{
+    fmt,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{Arc, RwLock},
+};
+
+use super::{Limits, OriginalDst, Resolve, ResolveError};
+use crate::{
+    audit::Recorder,
+    policy::{Denied, DomainName, Host, Policy, Protocol, Reason, Target, Verdict},
+};
+
+type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a>>;
+
+/// [`Resolve`] behind a pointer, so that only [`Context::new`] is generic.
+pub(super) trait AnyResolve: Send + Sync {
+    fn resolve_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a>;
+}
+
+impl<R: Resolve> AnyResolve for R {
+    fn resolve_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a> {
+        Box::pin(self.resolve(name))
+    }
+}
+
+/// The policy, the seams and the limits.
+pub(super) struct Context {
+    pub(super) policy: Arc<Policy>,
+    pub(super) origins: Arc<dyn OriginalDst>,
+    pub(super) resolver: Arc<dyn AnyResolve>,
+    pub(super) recorder: Arc<dyn Recorder>,
+    pub(super) limits: Arc<Limits>,
+    /// Where the proxy itself listens.
+    own: RwLock<Vec<SocketAddr>>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// An allowed way out.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    /// Who is dialled: what the rule allows, by name wherever there is one.
+    pub(super) dial: Host,
+    pub(super) port: u16,
+    pub(super) rule: Arc<str>,
+}
+
+impl Context {
+    pub(super) fn new<O: OriginalDst, R: Resolve, A: Recorder>(
+        policy: Arc<Policy>,
+        origins: Arc<O>,
+        resolver: Arc<R>,
+        recorder: Arc<A>,
+        limits: Limits,
+    ) -> Self {
+        let limits = Arc::new(limits);
+        Self { policy, origins, resolver, recorder, limits, own: RwLock::default() }
+    }
+
+    /// Remembers that the proxy listens on `address`.
+    pub(super) fn listens_on(&self, address: SocketAddr) {
+        self.own.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(canonical(address));
+    }
+
+    /// Whether `address` is the proxy itself.
+    pub(super) fn is_own(&self, address: SocketAddr) -> bool {
+        let own = self.own.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        own.contains(&canonical(address))
+    }
+
+    /// Whether, and by which rule, `protocol` may be spoken to `named` on `port`. `at`: the address that the
+    /// command dialled, which an address rule may allow where the name is not allowed; without a name it is all
+    /// there is.
+    pub(super) fn decide(
+        &self,
+        named: Option<&Host>,
+        at: Option<IpAddr>,
+        port: u16,
+        protocol: Protocol,
+    ) -> Result<Route, Denied> {
+        if !self.recorder.is_keeping() {
+            return Err(denied(
+                Reason::AuditFailed,
+                "the audit log cannot be written, so nothing is allowed",
+            ));
+        }
+        let by_name = named.map(|host| self.judge(host, port, protocol));
+        match (by_name, at.map(Host::from)) {
+            (Some(Err(denied)), Some(at)) if denied.reason != Reason::Blocked => {
+                self.judge(&at, port, protocol).map_err(|by_address| match by_address.reason {
+                    Reason::Blocked => by_address,
+                    _ => denied,
+                })
+            }
+            (Some(verdict), _) => verdict,
+            (None, Some(at)) => self.judge(&at, port, protocol).map_err(nameless),
+            (None, None) => Err(denied(Reason::NoName, "the request names no host")),
+        }
+    }
+
+    fn judge(&self, host: &Host, port: u16, protocol: Protocol) -> Result<Route, Denied> {
+        match self.policy.judge(&Target { host, port, protocol }) {
+            Verdict::Allow(allowed) => Ok(Route { dial: host.clone(), port, rule: allowed.rule }),
+            Verdict::Deny(denied) => Err(denied),
+        }
+    }
+
+    /// Whether anything at all may be spoken to `host` on `port`: the first route found, else the refusal of what
+    /// that port is usually for.
+    pub(super) fn decide_any(&self, host: &Host, port: u16) -> Result<Route, Denied> {
+        let usual = if port == 80 { Protocol::Http } else { Protocol::Tls };
+        let denied = match self.decide(Some(host), None, port, usual) {
+            Ok(route) => return Ok(route),
+            Err(denied) => denied,
+        };
+        [Protocol::Tls, Protocol::Http, Protocol::Other]
+            .into_iter()
+            .find_map(|protocol| self.decide(Some(host), None, port, protocol).ok())
+            .ok_or(denied)
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// A refusal of the proxy's own, which no flag would lift.
+pub(super) fn denied(reason: Reason, message: impl Into<String>) -> Denied {
+    Denied { reason, rule: None, message: message.into(), allow_with: None }
+}
+
+/// The refusal of a bare address, when what is really missing is a name.
+fn nameless(by_address: Denied) -> Denied {
+    if by_address.reason == Reason::Blocked {
+        return by_address;
+    }
+    let message = format!("the connection carries no host name (no SNI, no Host); {}", by_address.message);
+    Denied { reason: Reason::NoName, message, ..by_address }
+}

@@ -1,0 +1,163 @@
+//! How a refusal looks on the wire, so that an agent sees at once that it is policy and not a broken network.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+
+use super::{Limits, entry::Entry, scratch};
+use crate::{
+    audit::Decision,
+    policy::{Denied, Reason},
+};
+
+/// A connection or request that ends here.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) denied: Denied,
+    /// [`Decision::Allow`]: the policy allows it, the network did not.
+    pub(super) decision: Decision,
+}
+
+impl Refusal {
+    /// The command sent something that is not valid.
+    pub(super) fn bad_request(denied: Denied) -> Self {
+        let status = match denied.reason {
+            Reason::LimitExceeded => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Reason::Timeout => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self { status, denied, decision: Decision::Deny }
+    }
+
+    /// Allowed, but the server could not be reached.
+    pub(super) fn unreachable(reason: Reason, message: String) -> Self {
+        let status =
+            if reason == Reason::Timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+        let denied = super::context::denied(reason, message);
+        Self { status, denied, decision: Decision::Allow }
+    }
+
+    /// Puts this outcome into `entry`.
+    pub(super) fn note(&self, entry: &mut Entry) {
+        match self.decision {
+            Decision::Allow => entry.fail(self.denied.reason),
+            _ => entry.deny(&self.denied),
+        }
+    }
+
+    fn error(&self) -> &'static str {
+        match (self.decision, self.status) {
+            (Decision::Allow, _) => "upstream_failed",
+            (_, StatusCode::FORBIDDEN) => "blocked_by_policy",
+            _ => "bad_request",
+        }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        let status = match denied.reason {
+            Reason::AuditFailed | Reason::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::FORBIDDEN,
+        };
+        Self { status, denied, decision: Decision::Deny }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'static str,
+    host: Option<&'a str>,
+    port: Option<u16>,
+    reason: &'static str,
+    message: &'a str,
+    allow_with: Option<&'a str>,
+    event: &'a str,
+}
+
+/// The answer to a refused request; host, port and event are those of `entry`.
+pub(super) fn response(refusal: &Refusal, entry: &Entry) -> Response<Bytes> {
+    let reason = refusal.denied.reason.as_str();
+    let body = Body {
+        error: refusal.error(),
+        host: entry.record.host.as_deref(),
+        port: entry.record.port,
+        reason,
+        message: &refusal.denied.message,
+        allow_with: refusal.denied.allow_with.as_deref(),
+        event: entry.id().as_str(),
+    };
+    // Serialising strings and numbers cannot fail; an empty body would still be a refusal.
+    let mut text = serde_json::to_vec(&body).unwrap_or_default();
+    text.push(b'\n');
+    let decision = if refusal.decision == Decision::Allow { "allow" } else { "deny" };
+    let mut response = Response::new(Bytes::from(text));
+    *response.status_mut() = refusal.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(HeaderName::from_static("x-awf-decision"), HeaderValue::from_static(decision));
+    headers.insert(HeaderName::from_static("x-awf-reason"), HeaderValue::from_static(reason));
+    response
+}
+
+/// TLS alert descriptions (RFC 8446 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Alert {
+    DecodeError = 50,
+    AccessDenied = 49,
+    InternalError = 80,
+}
+
+impl Alert {
+    pub(super) fn of(refusal: &Refusal) -> Self {
+        match (refusal.decision, refusal.denied.reason) {
+            (Decision::Allow, _) => Self::InternalError,
+            (_, Reason::Malformed) => Self::DecodeError,
+            _ => Self::AccessDenied,
+        }
+    }
+
+    /// The alert in a record of its own: alert(21), TLS 1.2's version as TLS 1.3 wants it, fatal(2).
+    fn record(self) -> [u8; 7] {
+        [21, 3, 3, 0, 2, 2, self as u8]
+    }
+}
+
+/// Answers a ClientHello with a fatal alert and closes.
+pub(super) async fn alert(stream: TcpStream, alert: Alert, limits: &Limits) {
+    finish(stream, &alert.record(), limits).await;
+}
+
+/// Writes `last`, closes our side and reads on for a while: closing with unread bytes would reset the
+/// connection, and the peer might never see `last`. Whatever fails here has failed for a refused peer only.
+async fn finish(mut stream: TcpStream, last: &[u8], limits: &Limits) {
+    let ending = async {
+        stream.write_all(last).await?;
+        stream.shutdown().await?;
+        loop {
+            stream.readable().await?;
+            match scratch::with(|buf| stream.try_read(buf)) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let ended: Result<std::io::Result<()>, _> = timeout(limits.linger, ending).await;
+    if let Ok(Err(error)) = ended {
+        log::debug!("answering a refused connection: {error}");
+    }
+}
+
+/// Resets the connection, so that the command fails now and not at its timeout.
+pub(super) fn reset(stream: TcpStream) {
+    if let Err(error) = stream.set_zero_linger() {
+        log::debug!("resetting a refused connection: {error}");
+    }
+    drop(stream);
+}

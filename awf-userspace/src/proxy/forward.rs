@@ -1,0 +1,376 @@
+//! One HTTP request: whom it is for, whether that is allowed, its answer. Every request of a kept-alive
+//! connection comes through here by itself.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
+    uri::PathAndQuery,
+};
+use http_body_util::BodyExt;
+use hyper::{
+    body::{Body, Incoming},
+    upgrade::OnUpgrade,
+};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    body::Passing,
+    connection::Link,
+    context::{Route, denied},
+    deny::{self, Refusal},
+    entry::Entry,
+    exchange::{self, Kept},
+    gate::Finding,
+    head::HeadError,
+    request::{self, Destination, Form},
+    upstream,
+};
+use crate::{
+    audit::EventKind,
+    policy::{Host, Protocol, Reason},
+};
+
+/// How much of a refused request's body is read so that its connection can be kept.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_millis(500);
+
+/// How the command came to speak HTTP here.
+#[derive(Clone, Debug)]
+pub(super) enum Mode {
+    /// It speaks to the proxy as such.
+    Explicit,
+    /// It dialled this address.
+    Transparent(SocketAddr),
+    /// It is inside a CONNECT to this host and port.
+    Connected(Host, u16),
+}
+
+/// What a request turned its connection into.
+#[derive(Debug)]
+pub(super) enum After {
+    WebSocket { client: OnUpgrade, upstream: OnUpgrade, entry: Entry },
+    Connect { client: OnUpgrade, upstream: TcpStream, host: Host, port: u16, entry: Entry },
+}
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub(super) struct Forward {
+    link: Link,
+    mode: Mode,
+    /// The connection's own entry, until its first request takes it.
+    first: Mutex<Option<Entry>>,
+    kept: tokio::sync::Mutex<Option<Kept>>,
+    after: Mutex<Option<After>>,
+    finding: Arc<OnceLock<Finding>>,
+}
+
+/// A request that was judged: where it goes and under which name.
+struct Judged {
+    host: Host,
+    route: Route,
+}
+
+impl Forward {
+    pub(super) fn new(link: Link, mode: Mode, entry: Entry, kept: Option<Kept>) -> Self {
+        let (first, kept) = (Mutex::new(Some(entry)), tokio::sync::Mutex::new(kept));
+        Self { link, mode, first, kept, after: Mutex::default(), finding: Arc::default() }
+    }
+
+    pub(super) fn finding(&self) -> &Arc<OnceLock<Finding>> {
+        &self.finding
+    }
+
+    pub(super) fn take_after(&self) -> Option<After> {
+        self.after.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Answers `request`; never fails, a failure is an answer.
+    pub(super) async fn handle(&self, request: Request<Incoming>) -> Response<Passing> {
+        let (mut parts, body) = request.into_parts();
+        let mut body = Some(body);
+        let mut entry = self.entry(&parts);
+        let result = match self.destination(&parts, &mut entry) {
+            Ok(to) if to.form == Form::Connect => self.connect(&mut parts, to, &mut entry).await,
+            Ok(to) => self.pass_on(&mut parts, &mut body, to, &mut entry).await,
+            Err(refusal) => Err(refusal),
+        };
+        match result {
+            Ok(Outcome::Response(response)) => {
+                entry.record.status = Some(response.status().as_u16());
+                response.map(|body| Passing::down(body, entry))
+            }
+            Ok(Outcome::After(response, after)) => {
+                entry.record.status = Some(response.status().as_u16());
+                *self.after.lock().unwrap_or_else(PoisonError::into_inner) = Some(after.with(entry));
+                response
+            }
+            Err(refusal) => {
+                // What follows a request to tunnel, or a broken one, is no request.
+                let last = self.finding.get().is_some() || wants_tunnel(&parts);
+                refuse(&refusal, &parts, body, last, entry).await
+            }
+        }
+    }
+
+    fn entry(&self, parts: &Parts) -> Entry {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut entry =
+            first.unwrap_or_else(|| Entry::new(&self.link.context, EventKind::Request, self.link.peer));
+        let connect = parts.method == Method::CONNECT;
+        // Inside a CONNECT the requests are what is recorded, not the CONNECT.
+        entry.record.event = if connect { EventKind::Connection } else { EventKind::Request };
+        entry.record.proto = Some(if connect { "connect" } else { "http" });
+        entry.record.method = self.finding.get().is_none().then(|| parts.method.to_string());
+        entry.record.status = None;
+        entry
+    }
+
+    fn destination(&self, parts: &Parts, entry: &mut Entry) -> Result<Destination, Refusal> {
+        if let Some(finding) = self.finding.get() {
+            return Err(found(finding));
+        }
+        let to = request::destination(&parts.method, &parts.uri, &parts.headers);
+        let to = to.map_err(|error| match error.reason() {
+            reason @ (Reason::NameMismatch | Reason::ProtocolNotAllowed) => {
+                Refusal::from(denied(reason, error.to_string()))
+            }
+            reason => Refusal::bad_request(denied(reason, error.to_string())),
+        })?;
+        if let Some(host) = &to.host {
+            entry.target(host, to.port.unwrap_or_else(|| self.mode.port()));
+        }
+        Ok(to)
+    }
+
+    /// CONNECT: allowed as soon as anything could be spoken there; what is, is judged again.
+    async fn connect(
+        &self,
+        parts: &mut Parts,
+        to: Destination,
+        entry: &mut Entry,
+    ) -> Result<Outcome, Refusal> {
+        let (Mode::Explicit, Some(host), Some(port)) = (&self.mode, to.host, to.port) else {
+            let message = "CONNECT works only straight to awf-bpf's proxy, not through another connection";
+            return Err(denied(Reason::ProtocolNotAllowed, message).into());
+        };
+        let route = self.link.context.decide_any(&host, port)?;
+        entry.allow(&route.rule);
+        let upstream = upstream::dial(&self.link.context, &route.dial, port).await?;
+        entry.record.ip = upstream.peer_addr().ok().map(|address| address.ip());
+        let client = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
+        let after = Pending::Connect { client, upstream, host, port };
+        Ok(Outcome::After(Response::new(Passing::empty()), after))
+    }
+
+    async fn pass_on(
+        &self,
+        parts: &mut Parts,
+        body: &mut Option<Incoming>,
+        to: Destination,
+        entry: &mut Entry,
+    ) -> Result<Outcome, Refusal> {
+        let Judged { host, route } = self.judge(to, entry)?;
+        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let authority = request::host_value(&host, route.port, 80);
+        entry.record.url = Some(format!("http://{authority}{path}"));
+        entry.allow(&route.rule);
+        let websocket = wants_tunnel(parts);
+        let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
+        let head = outgoing(parts, &authority, websocket)?;
+        let body = body.take().map_or_else(Passing::empty, |body| Passing::up(body, &entry.traffic));
+        let mut kept = self.kept.lock().await;
+        let sent = exchange::send(&self.link.context, &mut kept, &route, head.map(|()| body), entry).await;
+        match (sent, self.finding.get()) {
+            // The body broke off because the gate stopped it: the command's fault, not the server's.
+            (Err(_), Some(finding)) => Err(found(finding)),
+            (Err(refusal), None) => Err(refusal),
+            (Ok(response), _) => answer(response, client, websocket, &host),
+        }
+    }
+
+    /// Checks that the request agrees with the connection it came on, and asks the policy.
+    fn judge(&self, to: Destination, entry: &mut Entry) -> Result<Judged, Refusal> {
+        let (at, port) = match &self.mode {
+            Mode::Explicit if to.form == Form::Origin => return Err(astray(&to)),
+            Mode::Explicit => (None, to.port.unwrap_or(80)),
+            Mode::Transparent(dst) => (Some(dst.ip()), dst.port()),
+            Mode::Connected(_, port) => (None, *port),
+        };
+        let named = match (&self.mode, to.host) {
+            (Mode::Connected(host, _), Some(named)) if *host != named => {
+                return Err(mismatch(format!(
+                    "the CONNECT was for {host}, the request inside is for {named}"
+                )));
+            }
+            (Mode::Connected(host, _), _) => Some(host.clone()),
+            (_, named) => named,
+        };
+        if let Some(other) = to.port.filter(|other| *other != port) {
+            let message = format!("the connection goes to port {port}, the request names port {other}");
+            return Err(mismatch(message));
+        }
+        let host = named.clone().or_else(|| at.map(Host::from));
+        if let Some(host) = &host {
+            entry.target(host, port);
+        }
+        let route = self.link.context.decide(named.as_ref(), at, port, Protocol::Http)?;
+        Ok(Judged { host: host.unwrap_or_else(|| route.dial.clone()), route })
+    }
+}
+
+impl Mode {
+    fn port(&self) -> u16 {
+        match self {
+            Self::Explicit => 80,
+            Self::Transparent(dst) => dst.port(),
+            Self::Connected(_, port) => *port,
+        }
+    }
+}
+
+enum Outcome {
+    Response(Response<Incoming>),
+    After(Response<Passing>, Pending),
+}
+
+/// [`After`] without its entry.
+enum Pending {
+    WebSocket { client: OnUpgrade, upstream: OnUpgrade },
+    Connect { client: OnUpgrade, upstream: TcpStream, host: Host, port: u16 },
+}
+
+impl Pending {
+    fn with(self, entry: Entry) -> After {
+        match self {
+            Self::WebSocket { client, upstream } => After::WebSocket { client, upstream, entry },
+            Self::Connect { client, upstream, host, port } => {
+                After::Connect { client, upstream, host, port, entry }
+            }
+        }
+    }
+}
+
+fn found(finding: &Finding) -> Refusal {
+    let reason = match finding {
+        Finding::Late(_) => Reason::Timeout,
+        Finding::Head(HeadError::TooLong(_) | HeadError::TooManyHeaders) => Reason::LimitExceeded,
+        Finding::Head(_) | Finding::Body(_) => Reason::Malformed,
+    };
+    Refusal::bad_request(denied(reason, finding.to_string()))
+}
+
+fn mismatch(message: String) -> Refusal {
+    denied(Reason::NameMismatch, message).into()
+}
+
+/// A request without a URL, straight to the proxy: it must not come back to the proxy itself.
+fn astray(to: &Destination) -> Refusal {
+    let to = to.host.as_ref().map_or_else(String::new, |host| format!(" (Host: {host})"));
+    let message = format!(
+        "this is awf-bpf's proxy, not a web server{to}; a proxy is sent `GET http://host/path` or CONNECT, \
+         as clients do with HTTP_PROXY and HTTPS_PROXY set to it"
+    );
+    Refusal::bad_request(denied(Reason::NoName, message))
+}
+
+/// What the server answered, as the command gets it. `client`: its side, if it may become a WebSocket.
+fn answer(
+    mut response: Response<Incoming>,
+    client: Option<OnUpgrade>,
+    websocket: bool,
+    host: &Host,
+) -> Result<Outcome, Refusal> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client) = client.filter(|_| request::is_websocket(response.headers())) else {
+            let message = format!("{host} switched to a protocol that was not asked for");
+            return Err(Refusal::unreachable(Reason::ConnectFailed, message));
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        request::strip_hop_by_hop(response.headers_mut());
+        request::mark_websocket(response.headers_mut());
+        let response = response.map(|_| Passing::empty());
+        return Ok(Outcome::After(response, Pending::WebSocket { client, upstream }));
+    }
+    response.extensions_mut().remove::<OnUpgrade>();
+    request::strip_hop_by_hop(response.headers_mut());
+    if websocket {
+        // The gate holds back what follows a request to upgrade: there is no going on from here.
+        close(response.headers_mut());
+    }
+    Ok(Outcome::Response(response))
+}
+
+/// The request as the server gets it: origin form, the judged name as its Host, nothing meant for a proxy.
+fn outgoing(parts: &mut Parts, authority: &str, websocket: bool) -> Result<Request<()>, Refusal> {
+    let bad = |what| Refusal::bad_request(denied(Reason::Malformed, format!("the {what} is not valid")));
+    let mut out = Request::new(());
+    out.method_mut().clone_from(&parts.method);
+    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    *out.uri_mut() = path.parse().map_err(|_| bad("path"))?;
+    *out.headers_mut() = std::mem::take(&mut parts.headers);
+    *out.extensions_mut() = std::mem::take(&mut parts.extensions);
+    out.extensions_mut().remove::<OnUpgrade>();
+    request::strip_hop_by_hop(out.headers_mut());
+    out.headers_mut().insert(header::HOST, HeaderValue::from_str(authority).map_err(|_| bad("host"))?);
+    if websocket {
+        request::mark_websocket(out.headers_mut());
+    }
+    Ok(out)
+}
+
+/// Answers a refused request. The connection is kept only when nothing of the request is left on it.
+async fn refuse(
+    refusal: &Refusal,
+    parts: &Parts,
+    body: Option<Incoming>,
+    last: bool,
+    mut entry: Entry,
+) -> Response<Passing> {
+    refusal.note(&mut entry);
+    entry.record.status = Some(refusal.status.as_u16());
+    let mut response = deny::response(refusal, &entry).map(Passing::own);
+    // Reading the body of a request that waits for `100 Continue` would ask for it.
+    let waits = parts.headers.contains_key(header::EXPECT);
+    let clean = match body {
+        Some(body) => body.is_end_stream() || !waits && !last && drain(body).await,
+        None => false,
+    };
+    if last || !clean {
+        close(response.headers_mut());
+    }
+    response
+}
+
+/// Reads the rest of a small body; whether that was all of it.
+async fn drain(mut body: Incoming) -> bool {
+    let reading = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(frame) = body.frame().await {
+            match frame.ok().and_then(|f| left.checked_sub(f.data_ref().map_or(0, Bytes::len))) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        true
+    };
+    timeout(DRAIN_TIME, reading).await.unwrap_or(false)
+}
+
+fn wants_tunnel(parts: &Parts) -> bool {
+    parts.method == Method::CONNECT
+        || parts.version == Version::HTTP_11 && request::wants_websocket(&parts.method, &parts.headers)
+}
+
+fn not_upgradable() -> Refusal {
+    Refusal::bad_request(denied(Reason::Malformed, "this connection cannot become a tunnel"))
+}
+
+fn close(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+}

@@ -1,0 +1,99 @@
+//! Serves HTTP/1 on a connection until it ends, or until a request turns it into a tunnel.
+
+use std::{convert::Infallible, pin::pin, sync::Arc};
+
+use hyper::{
+    server::conn::http1::Builder,
+    service::service_fn,
+    upgrade::{OnUpgrade, Upgraded},
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::{
+    connection::{Link, stopped},
+    entry::Entry,
+    exchange::Kept,
+    forward::{After, Forward, Mode},
+    gate::Gate,
+    head::MAX_HEADERS,
+    tunnel::Leg,
+};
+use crate::policy::Host;
+
+/// What an HTTP connection turned into.
+#[derive(Debug)]
+pub(super) enum Next {
+    Tunnel { client: Leg, upstream: Leg, entry: Entry },
+    Connect { client: Leg, upstream: TcpStream, host: Host, port: u16, entry: Entry },
+}
+
+/// Serves `client`. `entry` becomes the first request's; without a request it is recorded as it is. `kept`: a
+/// server connection made before.
+pub(super) async fn serve(
+    link: &Link,
+    client: Leg,
+    mode: Mode,
+    entry: Entry,
+    kept: Option<Kept>,
+) -> Option<Next> {
+    let limits = Arc::clone(&link.context.limits);
+    let forward = Arc::new(Forward::new(link.clone(), mode, entry, kept));
+    let finding = Arc::clone(forward.finding());
+    let head = limits.head;
+    let gate = Gate::new(client.stream, client.received, limits, finding, Arc::clone(&link.activity));
+    let service = service_fn({
+        let forward = Arc::clone(&forward);
+        move |request| {
+            let forward = Arc::clone(&forward);
+            async move { Ok::<_, Infallible>(forward.handle(request).await) }
+        }
+    });
+    let mut builder = Builder::new();
+    // A command may close its side after the request, as `nc` does.
+    builder.half_close(true).preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(4 * head);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(gate), service).with_upgrades());
+    let mut stop = link.stop.clone();
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        log::debug!("HTTP connection: {error}");
+    }
+    match forward.take_after()? {
+        After::WebSocket { client, upstream, entry } => {
+            let (client, upstream) = (client_leg(client).await?, server_leg(upstream).await?);
+            Some(Next::Tunnel { client, upstream, entry })
+        }
+        After::Connect { client, upstream, host, port, entry } => {
+            let client = client_leg(client).await?;
+            Some(Next::Connect { client, upstream, host, port, entry })
+        }
+    }
+}
+
+async fn client_leg(upgrade: OnUpgrade) -> Option<Leg> {
+    let parts = upgraded(upgrade).await?.downcast::<TokioIo<Gate<TcpStream>>>().ok()?;
+    let (stream, rest) = parts.io.into_inner().into_parts();
+    Some(joined(stream, &parts.read_buf, &rest))
+}
+
+async fn server_leg(upgrade: OnUpgrade) -> Option<Leg> {
+    let parts = upgraded(upgrade).await?.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some(joined(parts.io.into_inner(), &parts.read_buf, &[]))
+}
+
+async fn upgraded(upgrade: OnUpgrade) -> Option<Upgraded> {
+    upgrade.await.inspect_err(|error| log::debug!("a tunnel that was not taken up: {error}")).ok()
+}
+
+fn joined(stream: TcpStream, first: &[u8], second: &[u8]) -> Leg {
+    let mut leg = Leg::new(stream);
+    leg.received.extend_from_slice(first);
+    leg.received.extend_from_slice(second);
+    leg
+}

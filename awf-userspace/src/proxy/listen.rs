@@ -1,0 +1,125 @@
+//! Waits for a connection's first bytes until they tell what it speaks, within a deadline.
+
+use std::io;
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    Limits,
+    context::denied,
+    scratch,
+    sni::{self, Hello},
+    sniff::{Sniff, sniff},
+    tunnel::Leg,
+};
+use crate::policy::{Denied, Reason};
+
+/// What the command speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// TLS, with the server name of its ClientHello.
+    Tls(Option<String>),
+    Http1,
+    /// HTTP/2 without TLS.
+    Http2,
+    Other,
+    /// Nothing: the server spoke first.
+    ServerFirst,
+    /// Nothing, or too little to tell, in the time there was.
+    Silent {
+        bytes: usize,
+    },
+}
+
+/// Reads from `client` until it is known what it speaks; everything read stays in `client.received`. With
+/// `upstream`, a server that may be spoken to in any protocol, the wait also ends when that speaks first.
+///
+/// # Errors
+/// When there is nothing to judge: it closed, or broke the protocol that it began.
+pub(super) async fn listen(
+    client: &mut Leg,
+    upstream: Option<&TcpStream>,
+    limits: &Limits,
+) -> Result<Spoken, Denied> {
+    let deadline = Instant::now() + limits.first_byte;
+    loop {
+        if let Some(known) = classify(&client.received, limits)? {
+            return Ok(known);
+        }
+        let quiet = upstream.filter(|_| client.received.is_empty());
+        let Ok(event) = timeout_at(deadline, wait(&client.stream, quiet)).await else {
+            return Ok(Spoken::Silent { bytes: client.received.len() });
+        };
+        let read = match event {
+            Ok(Event::Server) => return Ok(Spoken::ServerFirst),
+            Ok(Event::Client) => read(client),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(Some(0)) => return Err(closed(client.received.len())),
+            Ok(_) => {}
+            Err(error) => return Err(denied(closed(client.received.len()).reason, error.to_string())),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Client,
+    Server,
+}
+
+async fn wait(client: &TcpStream, upstream: Option<&TcpStream>) -> io::Result<Event> {
+    tokio::select! {
+        biased;
+        ready = client.readable() => ready.map(|()| Event::Client),
+        ready = async { match upstream {
+            Some(upstream) => upstream.readable().await,
+            None => std::future::pending().await,
+        } } => ready.map(|()| Event::Server),
+    }
+}
+
+/// Reads what there is: `None` if there was nothing after all, 0 at the end.
+fn read(client: &mut Leg) -> io::Result<Option<usize>> {
+    let Leg { stream, received } = client;
+    let read: io::Result<usize> = scratch::with(|buf| {
+        let read = stream.try_read(buf)?;
+        received.extend_from_slice(&buf[..read]);
+        Ok(read)
+    });
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+fn classify(received: &[u8], limits: &Limits) -> Result<Option<Spoken>, Denied> {
+    Ok(Some(match sniff(received) {
+        Sniff::Incomplete => return Ok(None),
+        Sniff::Http1 => Spoken::Http1,
+        Sniff::Http2 => Spoken::Http2,
+        Sniff::Other => Spoken::Other,
+        Sniff::Tls => match sni::server_name(received, limits.hello) {
+            Hello::Incomplete => return Ok(None),
+            Hello::Name(name) => Spoken::Tls(Some(name)),
+            Hello::NoName => Spoken::Tls(None),
+            Hello::Malformed(why) => return Err(denied(Reason::Malformed, why)),
+            Hello::TooLong => {
+                let message = format!("the ClientHello is longer than {} bytes", limits.hello);
+                return Err(denied(Reason::LimitExceeded, message));
+            }
+        },
+    }))
+}
+
+fn closed(received: usize) -> Denied {
+    if received == 0 {
+        denied(Reason::NothingSent, "the connection was closed before anything was sent")
+    } else {
+        denied(Reason::Malformed, format!("the connection was closed after {received} bytes"))
+    }
+}

@@ -1,0 +1,121 @@
+//! Accepts connections, so many at once and no more, until told to stop.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+
+use super::{
+    Limits, OriginalDst, Resolve,
+    connection::{self, stopped},
+    context::{Context, denied},
+};
+use crate::{
+    audit::Recorder,
+    policy::{Policy, Reason},
+};
+
+/// How long accepting pauses when the process has no descriptors or memory left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The proxy: give it to [`Proxy::serve`] with each of its listeners.
+#[derive(Debug)]
+pub struct Proxy {
+    context: Arc<Context>,
+    connections: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+}
+
+impl Proxy {
+    /// A proxy that judges by `policy`, dials what `resolver` gives and hands every decision to `recorder`.
+    pub fn new<O: OriginalDst, R: Resolve, A: Recorder>(
+        policy: Arc<Policy>,
+        origins: Arc<O>,
+        resolver: Arc<R>,
+        recorder: Arc<A>,
+        limits: Limits,
+    ) -> Self {
+        let connections = Arc::new(Semaphore::new(limits.connections));
+        let context = Arc::new(Context::new(policy, origins, resolver, recorder, limits));
+        Self { context, connections, stop: watch::Sender::new(false) }
+    }
+
+    /// Stops accepting; [`Proxy::serve`] returns when the connections have ended or [`Limits::drain`] is over.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Serves `listener` until [`Proxy::stop`]. Errors of accepting are survived, those of one connection are its
+    /// own.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        match listener.local_addr() {
+            Ok(address) => self.context.listens_on(address),
+            Err(error) => log::error!("the proxy's own address: {error}"),
+        }
+        let mut tasks = JoinSet::new();
+        let mut stop = self.stop.subscribe();
+        loop {
+            tokio::select! {
+                () = stopped(&mut stop) => break,
+                Some(ended) = tasks.join_next() => report(ended),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.take(stream, &mut tasks),
+                    Err(error) => self.survive(&error).await,
+                },
+            }
+        }
+        drop(listener);
+        self.drain(&mut tasks).await;
+    }
+
+    fn take(&self, stream: TcpStream, tasks: &mut JoinSet<()>) {
+        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+            let message = format!("more than {} connections at once", self.context.limits.connections);
+            return connection::turn_away(&self.context, stream, &denied(Reason::LimitExceeded, message));
+        };
+        let (context, stop) = (Arc::clone(&self.context), self.stop.subscribe());
+        tasks.spawn(async move {
+            connection::run(context, stream, stop).await;
+            drop(permit);
+        });
+    }
+
+    /// After an error of accept(2): those of a connection that is already gone are nothing (accept(2), "Error
+    /// handling"); the others would come back at once, so that a pause is due.
+    async fn survive(&self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            return;
+        }
+        log::warn!("accepting connections: {error}; trying again in {PAUSE:?}");
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = stopped(&mut stop) => {}
+        }
+    }
+
+    async fn drain(&self, tasks: &mut JoinSet<()>) {
+        let all = async {
+            while let Some(ended) = tasks.join_next().await {
+                report(ended);
+            }
+        };
+        if timeout(self.context.limits.drain, all).await.is_err() {
+            // Each writes its record as it is dropped.
+            tasks.shutdown().await;
+        }
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        log::error!("a connection's task failed: {error}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Dialling out: the only place of the proxy that connects to anything. By name, to the addresses the resolver
+//! gives now and the policy lets through; never to an address because the command had it.
+
+use std::{
+    future::pending,
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use tokio::{
+    net::TcpStream,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{ResolveError, context::Context, context::denied, deny::Refusal};
+use crate::policy::{DomainName, Host, Reason};
+
+/// Connects to `host` on `port`.
+///
+/// # Errors
+/// 403 when no address may be dialled, 502 or 504 when none answers.
+pub(super) async fn dial(context: &Context, host: &Host, port: u16) -> Result<TcpStream, Refusal> {
+    let found = match host {
+        Host::Ip(ip) => vec![*ip],
+        Host::Name(name) => resolve(context, name).await?,
+    };
+    let addresses = permitted(context, host, &found, port)?;
+    let limits = &context.limits;
+    match timeout(limits.connect, race(&addresses, limits.attempt_delay)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => {
+            let message = format!("{host} port {port} cannot be reached: {error}");
+            Err(Refusal::unreachable(Reason::ConnectFailed, message))
+        }
+        Err(_) => {
+            let message = format!("{host} port {port} did not accept within {:?}", limits.connect);
+            Err(Refusal::unreachable(Reason::Timeout, message))
+        }
+    }
+}
+
+async fn resolve(context: &Context, name: &DomainName) -> Result<Vec<IpAddr>, Refusal> {
+    let limit = context.limits.resolve;
+    match timeout(limit, context.resolver.resolve_boxed(name)).await {
+        Ok(Ok(found)) if !found.is_empty() => Ok(found),
+        Ok(Ok(_)) => {
+            let error = ResolveError::NoAddress(name.clone());
+            Err(Refusal::unreachable(Reason::ResolveFailed, error.to_string()))
+        }
+        Ok(Err(error)) => Err(Refusal::unreachable(Reason::ResolveFailed, error.to_string())),
+        Err(_) => {
+            let message = format!("resolving {name} took more than {limit:?}");
+            Err(Refusal::unreachable(Reason::Timeout, message))
+        }
+    }
+}
+
+/// Those of `found` that may be dialled; the refusal of the last one if none may.
+fn permitted(
+    context: &Context,
+    host: &Host,
+    found: &[IpAddr],
+    port: u16,
+) -> Result<Vec<SocketAddr>, Refusal> {
+    let mut refused = None;
+    let mut addresses = Vec::with_capacity(found.len());
+    for ip in found.iter().map(IpAddr::to_canonical) {
+        let address = SocketAddr::new(ip, port);
+        if context.is_own(address) {
+            let message = format!("{host} port {port} is awf-bpf's own proxy");
+            refused = Some(denied(Reason::ForbiddenAddress, message));
+            continue;
+        }
+        match context.policy.may_dial(ip, port) {
+            Ok(()) => addresses.push(address),
+            Err(denied) => refused = Some(denied),
+        }
+    }
+    match refused {
+        Some(denied) if addresses.is_empty() => Err(denied.into()),
+        _ => Ok(addresses),
+    }
+}
+
+/// Happy eyeballs (RFC 8305 section 5): each address gets `delay` alone, or until the one before it has failed;
+/// the first to accept wins.
+async fn race(addresses: &[SocketAddr], delay: std::time::Duration) -> io::Result<TcpStream> {
+    let mut attempts = JoinSet::new();
+    let mut waiting = addresses.iter().copied();
+    let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "it has no address");
+    loop {
+        let next = waiting.next();
+        let more = next.is_some();
+        if let Some(address) = next {
+            attempts.spawn(connect(address));
+        } else if attempts.is_empty() {
+            return Err(failure);
+        }
+        tokio::select! {
+            Some(ended) = attempts.join_next() => match ended {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failure = error,
+                Err(panic) => failure = io::Error::other(panic),
+            },
+            () = async { if more { sleep(delay).await } else { pending().await } } => {}
+        }
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use socket2::{Domain, Socket, Type};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(250);
+
+    /// A listener whose queue is full: connecting to it neither succeeds nor fails.
+    async fn black_hole() -> (Socket, Vec<TcpStream>) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(Ok(stream)) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+            queued.push(stream);
+        }
+        (socket, queued)
+    }
+
+    fn refusing() -> SocketAddr {
+        // Port 1 on a loopback address nobody else uses: nothing listens there.
+        "127.83.1.9:1".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_costs_its_head_start_only() {
+        let (hole, _queued) = black_hole().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let silent = hole.local_addr().unwrap().as_socket().unwrap();
+        let start = Instant::now();
+        let stream = race(&[silent, good], DELAY).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert!(start.elapsed() >= DELAY && start.elapsed() < Duration::from_secs(3));
+        assert!(stream.nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_refusing_address_costs_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let hour = Duration::from_secs(3600);
+        let stream = timeout(Duration::from_secs(10), race(&[refusing(), refusing(), good], hour)).await;
+        assert_eq!(stream.unwrap().unwrap().peer_addr().unwrap(), good);
+        let failed = race(&[refusing(), refusing()], hour).await.unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(race(&[], hour).await.is_err());
+    }
+}

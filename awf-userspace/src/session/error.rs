@@ -1,0 +1,70 @@
+//! Why a run could not be made or ended.
+
+use std::{io, path::PathBuf};
+
+use super::state::StateError;
+use crate::{
+    audit::AuditError,
+    bpf::{BpfError, EventsError},
+    cgroup::CgroupError,
+    dns::DnsError,
+    jail::identity::IdentityError,
+    launch::LaunchError,
+    netns::NetnsError,
+};
+
+/// A step of a session that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
+    #[error(transparent)]
+    Events(#[from] EventsError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Dns(#[from] DnsError),
+    #[error("{0}")]
+    Accounts(#[source] io::Error),
+    #[error("reading /etc/resolv.conf: {0}; --dns-servers names the servers instead")]
+    ResolvConf(#[source] io::Error),
+    #[error("making {path}: {source}; --audit-dir names another place")]
+    AuditDir { path: PathBuf, source: io::Error },
+    #[error("reading this host's addresses: {0}")]
+    OwnAddresses(#[source] io::Error),
+    #[error("taking over the signals: {0}")]
+    Signals(#[source] io::Error),
+    #[error("the kernel programs are not attached")]
+    NotEnforced,
+    #[error("removing the pinned links: {0}")]
+    Detach(#[source] io::Error),
+    #[error("starting the runtime: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("handing the listening sockets to the runtime: {0}")]
+    Listener(#[source] io::Error),
+    #[error("the command's network did not reach the proxy: {0}; nothing was run")]
+    SelfTest(String),
+    #[error("waiting for the command: {0}")]
+    Wait(#[source] io::Error),
+}
+
+impl SessionError {
+    /// awf-bpf's exit code: 125, or 126 and 127 where CMD itself could not be executed.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Launch(e) => e.exit_code(),
+            _ => 125,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What of a run exists outside of our process and must be undone: its state, its cgroups, its programs. The one
+//! place that knows the order: kill, wait until empty, detach, remove.
+
+use std::{path::Path, time::Duration};
+
+use super::{bpffs, error::SessionError, state};
+use crate::{
+    bpf::{Kernel, Programs},
+    cgroup::{self, RunCgroup},
+};
+
+/// How long a killed process may take to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The run's kernel objects. Dropped, it undoes them as [`Ground::clear`] does, and logs what it could not.
+#[derive(Debug)]
+pub struct Ground {
+    state: Option<state::RunState>,
+    cgroup: RunCgroup,
+    kernel: Option<Kernel>,
+    cleared: bool,
+}
+
+impl Ground {
+    /// Makes the run's state and its cgroups.
+    ///
+    /// # Errors
+    ///
+    /// Names the step; nothing is left behind then.
+    pub fn lay() -> Result<Self, SessionError> {
+        let state = state::RunState::create()?;
+        match Self::lay_cgroup(&state) {
+            Ok(cgroup) => Ok(Self { state: Some(state), cgroup, kernel: None, cleared: false }),
+            Err(e) => {
+                if let Err(also) = state.remove() {
+                    log::warn!("{also}");
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn lay_cgroup(state: &state::RunState) -> Result<RunCgroup, SessionError> {
+        let dir = cgroup::place(state.id())?;
+        state.note_cgroup(&dir)?;
+        RunCgroup::create(dir.clone()).map_err(|e| {
+            if let Err(also) = cgroup::remove(&dir) {
+                log::warn!("{also}");
+            }
+            e.into()
+        })
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.state.as_ref().map_or("", state::RunState::id)
+    }
+
+    #[must_use]
+    pub fn cgroup(&self) -> &RunCgroup {
+        &self.cgroup
+    }
+
+    /// Attaches the programs to the run's cgroups.
+    ///
+    /// # Errors
+    ///
+    /// Names the program and the step.
+    pub fn enforce(&mut self, programs: Programs) -> Result<(), SessionError> {
+        let pins = bpffs::directory()?.join(self.id());
+        let kernel = programs.attach(self.cgroup.agent(), self.cgroup.proxy(), &pins).inspect_err(|_| {
+            // No process is in the cgroup yet: its links may go.
+            let _ = bpffs::remove_pins(&pins);
+        })?;
+        self.kernel = Some(kernel);
+        Ok(())
+    }
+
+    /// The attached programs.
+    ///
+    /// # Errors
+    ///
+    /// Before [`Ground::enforce`].
+    pub fn kernel(&mut self) -> Result<&mut Kernel, SessionError> {
+        self.kernel.as_mut().ok_or(SessionError::NotEnforced)
+    }
+
+    /// What the programs counted.
+    #[must_use]
+    pub fn counters(&self) -> crate::bpf::Counters {
+        let counters = self.kernel.as_ref().map(Kernel::counters).transpose();
+        counters
+            .unwrap_or_else(|e| {
+                log::warn!("{e}");
+                None
+            })
+            .unwrap_or_default()
+    }
+
+    /// Kills every process of the run and waits until they are gone.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, or a process cannot die.
+    pub fn kill(&self) -> Result<(), SessionError> {
+        Ok(cgroup::kill(self.cgroup.dir(), PATIENCE)?)
+    }
+
+    /// Sends SIGKILL to every process of the run, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn kill_now(&self) -> Result<(), SessionError> {
+        Ok(cgroup::kill_now(self.cgroup.dir())?)
+    }
+
+    /// Undoes everything.
+    ///
+    /// # Errors
+    ///
+    /// What could not be undone; it stays, enforcement included, for `awf-bpf gc`.
+    pub fn clear(mut self) -> Result<(), SessionError> {
+        self.undo()
+    }
+
+    fn undo(&mut self) -> Result<(), SessionError> {
+        self.cleared = true;
+        self.kill()?;
+        if let Some(kernel) = self.kernel.take() {
+            kernel.detach().map_err(SessionError::Detach)?;
+        }
+        cgroup::remove(self.cgroup.dir())?;
+        if let Some(state) = self.state.take() {
+            state.remove()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if !self.cleared
+            && let Err(e) = self.undo()
+        {
+            log::error!("{e}; `awf-bpf gc` clears what is left");
+        }
+    }
+}
+
+/// Clears what runs left whose awf-bpf is dead.
+///
+/// # Errors
+///
+/// When the state directory cannot be read. What cannot be cleared of one run is logged, and does not keep the
+/// others.
+pub fn reap() -> Result<Reaped, SessionError> {
+    let found = state::find()?;
+    let mut reaped = Reaped { living: found.living, ..Reaped::default() };
+    for run in found.dead {
+        let id = run.id.clone();
+        match reap_one(run) {
+            Ok(()) => reaped.cleared.push(id),
+            Err(e) => {
+                log::error!("run {id}: {e}");
+                reaped.failed.push(id);
+            }
+        }
+    }
+    Ok(reaped)
+}
+
+/// What [`reap`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reaped {
+    pub cleared: Vec<String>,
+    pub failed: Vec<String>,
+    pub living: usize,
+}
+
+fn reap_one(run: state::DeadRun) -> Result<(), SessionError> {
+    if let Some(dir) = run.cgroup.as_deref().filter(|dir| is_ours(dir, &run.id)) {
+        cgroup::kill(dir, PATIENCE)?;
+        bpffs::remove_pins(&bpffs::directory()?.join(&run.id)).map_err(SessionError::Detach)?;
+        cgroup::remove(dir)?;
+    }
+    Ok(run.remove()?)
+}
+
+/// The path comes from a file: only a run's own cgroup is ever killed.
+fn is_ours(dir: &Path, id: &str) -> bool {
+    dir.is_absolute() && dir.file_name().is_some_and(|name| *name == *format!("{}{id}", cgroup::PREFIX))
+}

@@ -1,0 +1,143 @@
+//! Joins the kernel side to the proxy, the stub and the audit, which do not know each other.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    os::fd::BorrowedFd,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use awf_common::{Addr, Refusal};
+
+use crate::{
+    audit::{Decision, EventKind, ProcessInfo, Record, Recorder},
+    bpf::{Caller, Notice, Origins, Processes},
+    policy::Reason,
+    proxy::{Origin, OriginalDst, Owner},
+};
+
+/// The proxy's and the stub's view of the kernel side.
+#[derive(Debug)]
+pub struct KernelView {
+    origins: Origins,
+    processes: Arc<Processes>,
+}
+
+impl KernelView {
+    #[must_use]
+    pub fn new(origins: Origins, processes: Arc<Processes>) -> Self {
+        Self { origins, processes }
+    }
+
+    /// Who sent the datagram that came to the stub from `source`.
+    #[must_use]
+    pub fn process_of_query(&self, source: SocketAddr) -> Option<ProcessInfo> {
+        let origin = self.origins.of_query(source)?;
+        Some(self.processes.describe(&Caller::from(&origin)))
+    }
+
+    /// Who made the connection that the stub accepted.
+    #[must_use]
+    pub fn origin_of(&self, socket: BorrowedFd<'_>) -> Option<awf_common::Origin> {
+        self.origins.of_connection(socket)
+    }
+}
+
+impl OriginalDst for KernelView {
+    fn origin(&self, conn: BorrowedFd<'_>) -> Option<Origin> {
+        let origin = self.origins.of_connection(conn)?;
+        let Caller { cookie, tgid, uid, comm } = Caller::from(&origin);
+        Some(Origin { dst: origin.socket_addr(), owner: Owner { cookie, tgid, uid, comm } })
+    }
+
+    fn process(&self, owner: &Owner) -> ProcessInfo {
+        let Owner { cookie, tgid, uid, comm } = *owner;
+        self.processes.describe(&Caller { cookie, tgid, uid, comm })
+    }
+}
+
+/// How many different refusals are told apart.
+const KEYS: usize = 4096;
+
+/// Turns what the kernel refused into audit records: of equal ones the 1st, 2nd, 4th, 8th …, so that a flood
+/// fills neither the disk nor our time. The kernel's own counters count them all.
+#[derive(Debug)]
+pub struct Refusals<A> {
+    recorder: Arc<A>,
+    seen: Mutex<HashMap<Option<Key>, u64>>,
+}
+
+/// Process, refusal, destination, protocol.
+type Key = (u32, u32, (IpAddr, u16), u32);
+
+impl<A: Recorder> Refusals<A> {
+    #[must_use]
+    pub fn new(recorder: Arc<A>) -> Self {
+        Self { recorder, seen: Mutex::default() }
+    }
+
+    /// Records `notice`, unless it is one too many of its kind.
+    pub fn take(&self, notice: Notice) {
+        let origin = notice.event.origin;
+        let at = (IpAddr::from(origin.addr), origin.port);
+        if !self.is_due((origin.tgid, notice.event.refusal, at, notice.event.protocol)) {
+            return;
+        }
+        let known = origin.addr != Addr([0; 4]);
+        let record = Record {
+            event: EventKind::Kernel,
+            decision: Decision::Deny,
+            reason: reason(notice.refusal),
+            rule: None,
+            allow_with: None,
+            host: known.then(|| at.0.to_string()),
+            port: known.then_some(origin.port),
+            ip: known.then_some(at.0),
+            family: Some(origin.family as u8),
+            proto: Some(protocol(notice.event.protocol)),
+            method: None,
+            url: None,
+            status: None,
+            bytes_up: None,
+            bytes_down: None,
+            ms: None,
+            process: notice.process,
+        };
+        self.recorder.record(self.recorder.next_id(), record);
+    }
+
+    fn is_due(&self, key: Key) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Past the bound everything new is one kind.
+        let key = if seen.len() < KEYS || seen.contains_key(&Some(key)) { Some(key) } else { None };
+        let count = seen.entry(key).or_default();
+        *count += 1;
+        count.is_power_of_two()
+    }
+}
+
+fn reason(refusal: Refusal) -> Reason {
+    match refusal {
+        Refusal::UdpConnect => Reason::UdpConnectRefused,
+        Refusal::UdpSend => Reason::UdpRefused,
+        Refusal::Socket => Reason::SocketRefused,
+        Refusal::Packet | Refusal::None => Reason::PacketRefused,
+        Refusal::Storage => Reason::KernelMapFull,
+    }
+}
+
+/// The name of an IP protocol number (IANA).
+fn protocol(number: u32) -> &'static str {
+    match number {
+        1 => "icmp",
+        6 => "tcp",
+        17 => "udp",
+        33 => "dccp",
+        58 => "icmpv6",
+        132 => "sctp",
+        136 => "udplite",
+        255 => "raw",
+        262 => "mptcp",
+        _ => "other",
+    }
+}

@@ -1,0 +1,140 @@
+//! What a run needs to know about this machine and its caller, gathered before anything is made.
+
+use std::{
+    env, fs,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::SessionError;
+use crate::{
+    audit::{Invoker, JsonSink},
+    config::{RunFacts, SessionPlan},
+    dns::{Upstream, parse_resolv_conf},
+    jail::{
+        InitSpec, Restore, SelfTest,
+        accounts::Accounts,
+        hide,
+        identity::{self, Caller, Identity},
+    },
+    sys::{ifaddrs, signalfd::SignalMask},
+};
+
+/// Where audit records go that are given no other place.
+const AUDIT: &str = "/var/log/awf-bpf";
+/// HOME of a user who has none, on a tmpfs that covers our state.
+const HOME: &str = "/run/awf-bpf/home";
+/// `PROC_PID_INIT_INO` (include/linux/proc_ns.h): the inode of the first pid namespace.
+const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Whom the command runs as, and where.
+#[derive(Debug)]
+pub struct Command {
+    identity: Identity,
+    home_on_tmpfs: bool,
+    cwd: PathBuf,
+}
+
+/// Decides whom the command runs as.
+///
+/// # Errors
+///
+/// When we are not root, or nobody can be chosen.
+pub fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
+    let here = env::current_dir().unwrap_or_else(|_| "/".into());
+    let caller = Caller {
+        euid: rustix::process::geteuid().as_raw(),
+        user: plan.identity.user.clone(),
+        sudo_uid: plan.identity.sudo_uid.clone(),
+        sudo_gid: plan.identity.sudo_gid.clone(),
+        cwd_owner: fs::metadata(&here).ok().map(|meta| meta.uid()),
+    };
+    let accounts = Accounts::load().map_err(SessionError::Accounts)?;
+    let choice = identity::choose(&caller, &accounts)?;
+    if let Some(note) = choice.note {
+        log::info!("{note}");
+    }
+    let mut identity = choice.identity;
+    if choice.home_on_tmpfs {
+        identity.home = HOME.into();
+    }
+    let cwd = plan.workdir.clone().unwrap_or(here);
+    Ok(Command { identity, home_on_tmpfs: choice.home_on_tmpfs, cwd })
+}
+
+impl Command {
+    /// What `__init` is told.
+    #[must_use]
+    pub fn init(
+        &self,
+        plan: &SessionPlan,
+        run_id: &str,
+        proxy: SocketAddr,
+        test: &SelfTest,
+        sigmask: SignalMask,
+    ) -> InitSpec {
+        let facts = RunFacts {
+            proxy,
+            run_id,
+            user: &self.identity.name,
+            home: &self.identity.home,
+            shell: &self.identity.shell,
+        };
+        let mut init = InitSpec::new(plan.argv.clone(), self.identity.clone(), self.cwd.clone());
+        init.env = plan.env.finish(&facts);
+        init.hide = hide::services(self.identity.uid);
+        init.home_tmpfs = self.home_on_tmpfs.then(|| self.identity.home.clone());
+        init.self_test = Some(test.clone());
+        init.restore = Restore { sigmask, ..Restore::default() };
+        init
+    }
+}
+
+/// The resolver the proxy and the stub use, in the host's network.
+///
+/// # Errors
+///
+/// When the host's resolv.conf cannot be read or names no server.
+pub fn upstream(plan: &SessionPlan) -> Result<Upstream, SessionError> {
+    const RESOLV_CONF: &str = "/etc/resolv.conf";
+    let servers = match &plan.dns_servers {
+        Some(servers) => servers.clone(),
+        None => {
+            let text = fs::read_to_string(RESOLV_CONF).map_err(SessionError::ResolvConf)?;
+            parse_resolv_conf(&text, RESOLV_CONF)?
+        }
+    };
+    Ok(Upstream::new(&servers)?)
+}
+
+/// Opens the audit record of run `id`.
+///
+/// # Errors
+///
+/// When its file cannot be made, or could be replaced by someone else.
+pub fn audit(plan: &SessionPlan, id: &str) -> Result<JsonSink, SessionError> {
+    let dir = plan.audit_dir.clone().unwrap_or_else(|| Path::new(AUDIT).join(id));
+    if plan.audit_dir.is_none() {
+        fs::create_dir_all(AUDIT).map_err(|source| SessionError::AuditDir { path: AUDIT.into(), source })?;
+    }
+    let id_of = |text: &Option<String>| text.as_deref().and_then(|t| t.parse().ok());
+    let invoker = id_of(&plan.identity.sudo_uid).zip(id_of(&plan.identity.sudo_gid));
+    let invoker = invoker.map(|(uid, gid)| Invoker { uid, gid });
+    Ok(JsonSink::create(&dir, id, invoker)?)
+}
+
+/// The addresses of this host, which are nobody's to reach through the proxy.
+///
+/// # Errors
+///
+/// When the kernel does not tell: without them a name could lead to this host's services.
+pub fn own_addresses() -> Result<Vec<IpAddr>, SessionError> {
+    ifaddrs::addresses().map_err(SessionError::OwnAddresses)
+}
+
+/// Whether our /proc numbers processes as the kernel programs do.
+#[must_use]
+pub fn in_first_pid_namespace() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|meta| meta.ino() == FIRST_PID_NAMESPACE)
+}

@@ -1,0 +1,227 @@
+//! The run as a story: lay the ground, enforce, serve, launch, wait, clear.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use awf_common::Globals;
+use tokio::{net::TcpListener, runtime::Runtime, sync::Notify, task::JoinHandle};
+
+use super::{
+    Ground, SessionError,
+    join::{KernelView, Refusals},
+    prepare::{self, Command},
+    selftest,
+};
+use crate::{
+    audit::{JsonSink, Summary},
+    bpf::{Events, Origins, Processes, Programs},
+    config::{NetworkMode, SessionPlan},
+    dns::{DnsError, DnsStub, Upstream},
+    jail::SelfTest,
+    launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals},
+    netns::{self, CommandNetwork},
+    proxy::{Limits, Proxy},
+};
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub outcome: Outcome,
+    pub summary: Summary,
+    /// The audit file.
+    pub audit: PathBuf,
+}
+
+/// Runs `plan`'s command behind the firewall and waits for its end. To be called on the main thread: the command
+/// dies with the thread that started it.
+///
+/// # Errors
+///
+/// Names the step that failed; the command was not run then, or is dead, and nothing of the run is left but what
+/// `awf-bpf gc` is told to clear.
+pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
+    let signals = BlockedSignals::install().map_err(SessionError::Signals)?;
+    let command = prepare::command(&plan)?;
+    let upstream = Arc::new(prepare::upstream(&plan)?);
+    super::reap_quietly();
+
+    let mut ground = Ground::lay()?;
+    let audit = Arc::new(prepare::audit(&plan, ground.id())?);
+    let network = enforce(&plan, &mut ground)?;
+    let run = Run::join(plan, &mut ground, &network, &audit, upstream)?;
+
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(run.serve(command, signals, network, &ground));
+    let counters = ground.counters();
+    let cleared = ground.clear();
+    drop(runtime);
+
+    if let Err(e) = audit.finish() {
+        log::error!("{e}");
+    }
+    let (outcome, ()) = (outcome?, cleared?);
+    let mut summary = audit.summary();
+    summary.kernel_drops = counters.packets_dropped;
+    summary.lost_events = counters.events_lost;
+    Ok(Finished { outcome, summary, audit: audit.path().to_owned() })
+}
+
+/// Makes the command's network and puts the programs on its cgroup. The namespace is made while the programs are
+/// loaded, unless they have to know ports that it chooses.
+fn enforce(plan: &SessionPlan, ground: &mut Ground) -> Result<CommandNetwork, SessionError> {
+    let own = plan.network == NetworkMode::Isolated;
+    let making = netns::start(ground.cgroup().proxy(), own)?;
+    let (network, programs) = if own {
+        let programs = Programs::load(globals(netns::PROXY_PORT, netns::DNS_PORT, own));
+        (making.finish()?, programs?)
+    } else {
+        let network = making.finish()?;
+        let globals = globals(network.proxy_addr.port(), network.dns_port, own);
+        (network, Programs::load(globals)?)
+    };
+    ground.enforce(programs)?;
+    Ok(network)
+}
+
+fn globals(proxy_port: u16, dns_port: u16, own: bool) -> Globals {
+    Globals { proxy_port, dns_port, shared_netns: u8::from(!own), reserved: [0; 3] }
+}
+
+/// Two threads: one connection must not wait for another's resolver.
+fn runtime() -> Result<Runtime, SessionError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_io()
+        .enable_time()
+        .thread_name("awf-proxy")
+        .build()
+        .map_err(SessionError::Runtime)
+}
+
+/// A run whose kernel side is in place.
+struct Run {
+    plan: SessionPlan,
+    kernel: Arc<KernelView>,
+    proxy: Arc<Proxy>,
+    stub: Arc<DnsStub<JsonSink>>,
+    /// Dropped last: it records what the kernel refused up to the end.
+    _events: Events,
+}
+
+impl Run {
+    fn join(
+        plan: SessionPlan,
+        ground: &mut Ground,
+        network: &CommandNetwork,
+        audit: &Arc<JsonSink>,
+        upstream: Arc<Upstream>,
+    ) -> Result<Self, SessionError> {
+        let processes = Arc::new(Processes::new(!prepare::in_first_pid_namespace()));
+        let refusals = Refusals::new(Arc::clone(audit));
+        let kernel = ground.kernel()?;
+        let origins = Origins::new(kernel.take_origins()?, network.cookie);
+        let take = move |notice| refusals.take(notice);
+        let events = Events::start(kernel.take_events()?, Arc::clone(&processes), take)?;
+        let kernel = Arc::new(KernelView::new(origins, processes));
+        let policy = Arc::new(plan.policy.clone().with_own_addresses(prepare::own_addresses()?));
+        let proxy = Arc::new(Proxy::new(
+            Arc::clone(&policy),
+            Arc::clone(&kernel),
+            Arc::clone(&upstream),
+            Arc::clone(audit),
+            Limits::default(),
+        ));
+        let stub = Arc::new(DnsStub::new(policy, upstream, Arc::clone(audit)));
+        Ok(Self { plan, kernel, proxy, stub, _events: events })
+    }
+
+    /// Serves the command from before it runs until it and all it left behind are dead.
+    async fn serve(
+        self,
+        command: Command,
+        signals: BlockedSignals,
+        network: CommandNetwork,
+        ground: &Ground,
+    ) -> Result<Outcome, SessionError> {
+        let test = selftest::new(network.proxy.len())?;
+        let init = command.init(&self.plan, ground.id(), network.proxy_addr, &test, signals.original_mask());
+        let mut signals = Signals::listen(signals).map_err(SessionError::Signals)?;
+        let (netns, servers) = self.start_servers(network, test)?;
+
+        let spec = LaunchSpec::new(ground.cgroup().agent(), netns.as_ref().map(AsFd::as_fd), init);
+        let outcome = self.supervise(&spec, &mut signals, ground).await;
+        // Whatever became of it: nothing of the command may outlive its servers.
+        ground.kill()?;
+        self.proxy.stop();
+        servers.end().await;
+        outcome
+    }
+
+    /// Starts the stub and the proxy; their first work is to answer the self-test.
+    fn start_servers(
+        &self,
+        network: CommandNetwork,
+        test: SelfTest,
+    ) -> Result<(Option<OwnedFd>, Servers), SessionError> {
+        let (netns, proxy, udp, tcp) = network.into_parts();
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let stub = Arc::clone(&self.stub).serve(udp, tcp, async move { stopped.notified().await });
+        let listeners = proxy.into_iter().map(TcpListener::from_std).collect::<Result<Vec<_>, _>>();
+        let listeners = listeners.map_err(SessionError::Listener)?;
+        let (kernel, proxy) = (Arc::clone(&self.kernel), Arc::clone(&self.proxy));
+        let serve = async move {
+            selftest::answer(&listeners, &*kernel, &test).await?;
+            let serving = listeners.into_iter().map(|l| tokio::spawn(Arc::clone(&proxy).serve(l)));
+            for task in serving.collect::<Vec<_>>() {
+                let _ = task.await;
+            }
+            Ok(())
+        };
+        Ok((netns, Servers { stop, stub: tokio::spawn(stub), proxy: tokio::spawn(serve) }))
+    }
+
+    async fn supervise(
+        &self,
+        spec: &LaunchSpec<'_>,
+        signals: &mut Signals,
+        ground: &Ground,
+    ) -> Result<Outcome, SessionError> {
+        let mut child = launch::spawn(spec).await?;
+        child.notes().iter().for_each(|note| log::info!("{note}"));
+        let limits = launch::Limits { timeout: self.plan.timeout, ..launch::Limits::default() };
+        let kill = || {
+            if let Err(e) = ground.kill_now() {
+                log::error!("{e}");
+            }
+        };
+        launch::supervise(&mut child, signals, limits, kill).await.map_err(SessionError::Wait)
+    }
+}
+
+/// The tasks that face the command.
+struct Servers {
+    stop: Arc<Notify>,
+    stub: JoinHandle<Result<(), DnsError>>,
+    proxy: JoinHandle<Result<(), SessionError>>,
+}
+
+impl Servers {
+    /// Ends them; connections that are still open get their record.
+    async fn end(self) {
+        self.stop.notify_one();
+        match self.proxy.await {
+            Ok(Err(e)) => log::error!("{e}"),
+            Err(e) if e.is_panic() => log::error!("the proxy's task failed: {e}"),
+            _ => {}
+        }
+        match self.stub.await {
+            Ok(Err(e)) => log::error!("{e}"),
+            Err(e) if e.is_panic() => log::error!("the DNS stub's task failed: {e}"),
+            _ => {}
+        }
+    }
+}
