@@ -1,1 +1,36 @@
-//! The lab network, servers and sandbox language of the end-to-end tests.
+//! The lab network, its servers and the sandbox language of the end-to-end tests.
+//!
+//! ```no_run
+//! let lab = harness::Lab::new();
+//! let out = lab.awf().allow("allowed.test").run(&["curl", "-sS", "https://allowed.test/"]);
+//! out.ok();
+//! ```
+//!
+//! Nothing here dials a real address: a lab is two network namespaces of its own, joined by a veth pair. A test
+//! panics where it fails, and a missing tool or missing root is a failure, never a skip.
+
+mod cable;
+pub mod dns;
+pub mod git;
+pub mod hosts;
+pub mod lab;
+pub mod leftovers;
+pub mod machine;
+pub mod ns;
+pub mod origin;
+pub mod output;
+pub mod packages;
+pub mod pki;
+pub mod process;
+pub mod procs;
+pub mod run;
+pub mod seen;
+pub mod site;
+pub mod tcp;
+pub mod tools;
+pub mod workdir;
+
+pub use lab::Lab;
+pub use output::Output;
+pub use process::Process;
+pub use run::Run;

@@ -1,0 +1,11 @@
+//! The promises of awf-bpf, one file each, shown with real clients against the lab. One binary: linking is slow.
+
+mod audit;
+mod clients;
+mod denial;
+mod env;
+mod founding;
+mod lab;
+mod lifecycle;
+mod policy;
+mod stdio;
