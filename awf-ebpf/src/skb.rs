@@ -26,12 +26,18 @@ pub(crate) fn skb_ingress(ctx: SkBuffContext) -> i32 {
     filter(&ctx, Direction::Ingress)
 }
 
+/// The loopback device of every network namespace (LOOPBACK_IFINDEX, include/net/flow.h). A socket bound to another
+/// device sends packets from `::1` to `::1` out on the wire.
+const LOOPBACK: u32 = 1;
+
 #[inline(always)]
 fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
     let globals = maps::globals();
     let ethertype = u16::from_be(ctx.skb.protocol() as u16);
     let mut header = Header([0; 11]);
-    if load(ctx, &mut header, ethertype) && decide::packet(ethertype, &header, direction, &globals) {
+    // SAFETY: the context is valid while the program runs.
+    let by_loopback = unsafe { (*ctx.skb.skb).ifindex } == LOOPBACK;
+    if by_loopback && load(ctx, &mut header, ethertype) && decide::packet(ethertype, &header, direction, &globals) {
         if matches!(direction, Direction::Egress)
             && let Some((addr, port)) = decide::query(ethertype, &header, &globals)
         {
