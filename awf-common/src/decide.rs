@@ -18,6 +18,8 @@ pub const ETH_P_IPV6: u16 = 0x86dd;
 pub const ENETUNREACH: i32 = 101;
 /// Applications that try MPTCP, SCTP or UDP-Lite first fall back on it.
 pub const EPROTONOSUPPORT: i32 = 93;
+/// What a client of a host service sees when that service is not there.
+pub const ECONNREFUSED: i32 = 111;
 /// For storage that cannot be had: it is a resource, not a route, that is missing.
 pub const ENOBUFS: i32 = 105;
 
@@ -80,6 +82,7 @@ pub const fn destination(dst: &Addr, port: u16, transport: Transport, globals: &
         return Action::Direct;
     }
     match transport {
+        Transport::Tcp if loopback => Action::Refuse { errno: ECONNREFUSED },
         Transport::Tcp => Action::Proxy,
         Transport::Udp => Action::Refuse { errno: ENETUNREACH },
     }
@@ -231,9 +234,12 @@ pub const fn query(ethertype: u16, header: &Header, globals: &Globals) -> Option
     Some((addr, port))
 }
 
-/// What a refused connect() or sendmsg() of UDP is reported as.
+/// What a refused connect() is reported as.
 #[inline(always)]
 #[must_use]
-pub const fn udp_refusal(sends: bool) -> Refusal {
-    if sends { Refusal::UdpSend } else { Refusal::UdpConnect }
+pub const fn connect_refusal(transport: Transport) -> Refusal {
+    match transport {
+        Transport::Tcp => Refusal::HostPort,
+        Transport::Udp => Refusal::UdpConnect,
+    }
 }

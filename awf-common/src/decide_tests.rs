@@ -77,9 +77,9 @@ fn own_loopback_is_direct() {
 }
 
 #[test]
-fn loopback_of_the_host_is_judged() {
+fn loopback_of_the_host_is_refused() {
     for dst in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::"] {
-        assert_eq!(go(dst, 6379, Transport::Tcp, &SHARED), Action::Proxy, "{dst}");
+        assert_eq!(go(dst, 6379, Transport::Tcp, &SHARED), Action::Refuse { errno: ECONNREFUSED }, "{dst}");
         assert_eq!(go(dst, 6379, Transport::Udp, &SHARED), Action::Refuse { errno: ENETUNREACH }, "{dst}");
     }
 }
@@ -193,8 +193,8 @@ fn datagrams_to_the_stub_are_queries() {
 }
 
 #[test]
-fn refused_udp_tells_whether_anything_was_sent() {
-    assert_eq!(udp_refusal(true), crate::Refusal::UdpSend);
-    assert_eq!(udp_refusal(false), crate::Refusal::UdpConnect);
+fn refused_connects_are_told_apart() {
+    assert_eq!(connect_refusal(Transport::Udp), crate::Refusal::UdpConnect);
+    assert_eq!(connect_refusal(Transport::Tcp), crate::Refusal::HostPort);
     assert_eq!(transport(132), None);
 }

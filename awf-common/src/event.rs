@@ -41,6 +41,8 @@ pub enum Refusal {
     Packet = 4,
     /// The origin could not be remembered.
     Storage = 5,
+    /// connect() to a loopback port of the host.
+    HostPort = 6,
 }
 
 impl Refusal {
@@ -53,6 +55,7 @@ impl Refusal {
             3 => Some(Self::Socket),
             4 => Some(Self::Packet),
             5 => Some(Self::Storage),
+            6 => Some(Self::HostPort),
             _ => None,
         }
     }
@@ -87,8 +90,8 @@ pub enum Counter {
     PacketsDropped = 1,
     /// Sockets refused at creation.
     SocketsRefused = 2,
-    /// UDP connects and sends refused.
-    UdpRefused = 3,
+    /// connect() and sendmsg() calls refused.
+    CallsRefused = 3,
     /// Connections refused because no storage was to be had.
     StorageFailed = 4,
 }

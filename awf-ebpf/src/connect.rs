@@ -2,7 +2,7 @@
 
 use awf_common::{
     EventKind, Refusal,
-    decide::{self, Action, ENOBUFS, EPROTONOSUPPORT},
+    decide::{self, Action, ENOBUFS, EPROTONOSUPPORT, Transport},
     event::Counter,
 };
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
@@ -33,7 +33,7 @@ fn connect(ctx: &SockAddrContext, hook: Hook) -> i32 {
     };
     let action = decide::destination(&dst, port, transport, &globals);
     let origin = context::origin(ctx, dst, port, hook);
-    let mut verdict = Verdict::of(action);
+    let mut verdict = Verdict::of(action, transport);
     // At every connect, also a direct one: a reused socket must not carry the origin of its last use.
     if verdict.errno == 0 && !maps::store(&CL_ORIGIN, context::socket(ctx), &origin) {
         verdict = Verdict::STORAGE;
@@ -73,15 +73,15 @@ impl Verdict {
     }
 
     #[inline(always)]
-    const fn of(action: Action) -> Self {
+    const fn of(action: Action, transport: Transport) -> Self {
         let kind = match action {
             Action::Proxy => EventKind::Connect as u32,
             Action::Resolver => EventKind::Dns as u32,
             Action::Direct => 0,
             Action::Refuse { errno } => {
-                return Self::refused(decide::udp_refusal(false), errno, Counter::UdpRefused);
+                return Self::refused(decide::connect_refusal(transport), errno, Counter::CallsRefused);
             }
         };
-        Self { kind, refusal: Refusal::None as u32, errno: 0, counter: Counter::UdpRefused }
+        Self { kind, refusal: Refusal::None as u32, errno: 0, counter: Counter::CallsRefused }
     }
 }

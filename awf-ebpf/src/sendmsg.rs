@@ -36,8 +36,8 @@ fn sendmsg(ctx: &SockAddrContext, hook: Hook) -> i32 {
     }
     let origin = context::origin(ctx, dst, port, hook);
     if let Action::Refuse { errno } = action {
-        maps::count(Counter::UdpRefused);
-        emit::emit(EventKind::Refused as u32, decide::udp_refusal(true) as u32, IPPROTO_UDP, 0, &origin);
+        maps::count(Counter::CallsRefused);
+        emit::emit(EventKind::Refused as u32, Refusal::UdpSend as u32, IPPROTO_UDP, 0, &origin);
         return context::refuse(errno);
     }
     if !maps::store(&CL_ORIGIN, context::socket(ctx), &origin) {

@@ -92,9 +92,10 @@ fn an_address_without_a_rule_is_refused_even_if_it_is_an_allowed_names() {
 fn block_beats_allow() {
     let lab = Lab::new();
     let run = lab.awf().allow("allowed.test,other.test").block("sub.allowed.test,https://other.test");
+    // A block rule is about every protocol, as in awf.
     let out = verdicts(&run, &[ALLOWED, SUB, "http://other.test/", "https://other.test/"]);
     out.ok().stdout_is(
-        "ok https://allowed.test/\nno https://sub.allowed.test/\nok http://other.test/\nno https://other.test/\n",
+        "ok https://allowed.test/\nno https://sub.allowed.test/\nno http://other.test/\nno https://other.test/\n",
     );
     out.denied("sub.allowed.test", "blocked");
     lab.assert_not_dialled("sub.allowed.test");

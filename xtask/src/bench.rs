@@ -10,6 +10,6 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     let bench = build::release("awf-tests", "bench")?;
     let mut cmd = cmd::as_root_in_our_env(&bench)?;
     cmd.args(args.strip_prefix(&["--".to_owned()]).unwrap_or(args));
-    cmd::forget_cargo_run(cmd.env(build::BIN_VAR, awf_bpf));
+    cmd::forget_cargo_and_rustup(cmd.env(build::BIN_VAR, awf_bpf));
     Err(cmd::become_command(&mut cmd))
 }

@@ -65,6 +65,16 @@ pub(crate) fn forget_cargo_run(cmd: &mut Command) {
     };
 }
 
+/// As [`forget_cargo_run`], and rustup's part, for the programs we become: `RUSTUP_TOOLCHAIN` would overrule the
+/// `rust-toolchain.toml` of the user's own project. One that the caller set (rustup says so) stays.
+pub(crate) fn forget_cargo_and_rustup(cmd: &mut Command) {
+    forget_cargo_run(cmd);
+    if env::var_os("RUSTUP_TOOLCHAIN_SOURCE").is_some_and(|from| from != "env") {
+        cmd.env_remove("RUSTUP_TOOLCHAIN");
+    }
+    cmd.env_remove("RUSTUP_TOOLCHAIN_SOURCE").env_remove("RUST_RECURSION_COUNT");
+}
+
 /// Runs `cmd` to its end, its stdout joined to stderr.
 pub(crate) fn run(cmd: &mut Command) -> Result<()> {
     run_to(cmd, io::stderr().into())

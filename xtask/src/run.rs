@@ -13,7 +13,7 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     let awf_bpf = build::awf_bpf("run")?;
     let mut exec = cmd::as_root_in_our_env(&awf_bpf)?;
     exec.arg("exec").args(exec_args);
-    cmd::forget_cargo_run(&mut exec);
+    cmd::forget_cargo_and_rustup(&mut exec);
     Err(cmd::become_command(&mut exec))
 }
 
@@ -31,7 +31,7 @@ fn demo() -> Result<()> {
     let awf_bpf = build::awf_bpf("the demonstration")?;
     let demo = build::release("awf-tests", "demo")?;
     let mut cmd = cmd::as_root_in_our_env(&demo)?;
-    cmd::forget_cargo_run(cmd.env(build::BIN_VAR, awf_bpf));
+    cmd::forget_cargo_and_rustup(cmd.env(build::BIN_VAR, awf_bpf));
     Err(cmd::become_command(&mut cmd))
 }
 

@@ -105,7 +105,8 @@ impl Runner {
     /// Only the test programs become root: cargo as root would leave files that its owner cannot replace.
     fn end_to_end(&self) -> Result<()> {
         let awf_bpf = self.target.join("release/awf-bpf");
-        self.test(&["--package", E2E_PACKAGE], |run| {
+        // No doc tests: the last lines of the output are those of the real tests.
+        self.test(&["--package", E2E_PACKAGE, "--tests"], |run| {
             run.env(build::BIN_VAR, awf_bpf);
             if !cmd::is_root() {
                 let path = self.path.to_string_lossy();

@@ -49,6 +49,10 @@ struct Row {
 impl Summary {
     /// Adds one record up.
     pub fn add(&mut self, record: &Record) {
+        // getaddrinfo connects UDP sockets to sort addresses, and sends nothing: no attempt was blocked.
+        if record.reason == Reason::UdpConnectRefused {
+            return;
+        }
         match record.decision {
             Decision::Allow => {
                 // A look-up is part of the connection it is for; a refused one is all there is of it.

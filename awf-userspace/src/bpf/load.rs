@@ -149,7 +149,7 @@ pub struct Counters {
     pub events_lost: u64,
     pub packets_dropped: u64,
     pub sockets_refused: u64,
-    pub udp_refused: u64,
+    pub calls_refused: u64,
     pub storage_failed: u64,
 }
 
@@ -197,7 +197,7 @@ impl Kernel {
             events_lost: read(Counter::EventsLost)?,
             packets_dropped: read(Counter::PacketsDropped)?,
             sockets_refused: read(Counter::SocketsRefused)?,
-            udp_refused: read(Counter::UdpRefused)?,
+            calls_refused: read(Counter::CallsRefused)?,
             storage_failed: read(Counter::StorageFailed)?,
         })
     }

@@ -123,6 +123,7 @@ fn reason(refusal: Refusal) -> Reason {
         Refusal::Socket => Reason::SocketRefused,
         Refusal::Packet | Refusal::None => Reason::PacketRefused,
         Refusal::Storage => Reason::KernelMapFull,
+        Refusal::HostPort => Reason::HostPortRefused,
     }
 }
 

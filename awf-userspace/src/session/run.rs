@@ -156,7 +156,11 @@ impl Run {
         // Whatever became of it: nothing of the command may outlive its servers.
         ground.kill()?;
         self.proxy.stop();
-        servers.end().await;
+        match outcome {
+            Ok(_) => servers.end().await,
+            // The self-test may never have come.
+            Err(_) => servers.abort(),
+        }
         outcome
     }
 
@@ -210,6 +214,11 @@ struct Servers {
 }
 
 impl Servers {
+    fn abort(self) {
+        self.proxy.abort();
+        self.stub.abort();
+    }
+
     /// Ends them; connections that are still open get their record.
     async fn end(self) {
         self.stop.notify_one();
