@@ -1,12 +1,13 @@
 //! One connection of the command, from accept to its record.
 
-use std::{net::SocketAddr, os::fd::AsFd, sync::Arc};
+use std::{net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, sync::watch};
 
 use super::{
     Origin,
     activity::Activity,
+    agree::{agrees, named},
     context::{Context, Route, denied},
     deny::{self, Alert, Refusal},
     entry::{Entry, Peer},
@@ -31,6 +32,14 @@ pub(super) struct Link {
     pub(super) stop: watch::Receiver<bool>,
 }
 
+/// Two sockets that are to be joined.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    pub(super) client: Leg,
+    pub(super) upstream: Leg,
+    pub(super) entry: Entry,
+}
+
 /// Ends when the proxy is told to stop.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // The sender lives in the proxy; with the proxy gone everything stops, too.
@@ -51,8 +60,17 @@ pub(super) async fn run(context: Arc<Context>, stream: TcpStream, stop: watch::R
     let activity = Arc::new(Activity::new());
     let (idle, lifetime) = (context.limits.idle, context.limits.lifetime);
     let link = Link { context, peer, activity: Arc::clone(&activity), stop };
+    let served = async {
+        // What it takes to get there is freed before the tunnel, in which a connection spends its life.
+        let opened = Box::pin(open(&link, stream, origin, entry)).await;
+        if let Some(Tunnel { client, upstream, entry }) = opened
+            && let Err(error) = tunnel::join(client, upstream, &entry.traffic, &link.activity).await
+        {
+            log::debug!("tunnel to {:?}: {error}", entry.record.host);
+        }
+    };
     tokio::select! {
-        () = serve(&link, stream, origin, entry) => {}
+        () = served => {}
         () = activity.expired(idle, lifetime) => log::debug!("connection to {} ended by its limits", origin.dst),
     }
 }
@@ -64,65 +82,73 @@ pub(super) fn turn_away(context: &Arc<Context>, stream: TcpStream, denied: &Deni
     deny::reset(stream);
 }
 
-async fn serve(link: &Link, stream: TcpStream, origin: Origin, entry: Entry) {
+/// Serves the connection until it has ended (`None`) or nothing is left but to join two sockets.
+async fn open(link: &Link, stream: TcpStream, origin: Origin, entry: Entry) -> Option<Tunnel> {
     let own = stream.local_addr().is_ok_and(|local| local == origin.dst);
     let client = Leg::new(stream);
     if own || link.context.is_own(origin.dst) {
-        explicit(link, client, entry).await;
+        explicit(link, client, entry).await
     } else {
-        transparent(link, client, origin.dst, entry).await;
+        transparent(link, client, origin.dst, entry).await
     }
 }
 
 /// The command speaks to the proxy as such.
-async fn explicit(link: &Link, mut client: Leg, mut entry: Entry) {
-    let refused = match listen(&mut client, None, &link.context.limits).await {
-        Ok(Spoken::Http1) => return Box::pin(http(link, client, Mode::Explicit, entry, None)).await,
+async fn explicit(link: &Link, mut client: Leg, entry: Entry) -> Option<Tunnel> {
+    let patience = patience(link, None);
+    let refused = match listen(&mut client, None, patience, &link.context.limits).await {
+        Ok(Spoken::Http1) => return http(link, client, Mode::Explicit, entry, None).await,
         Ok(Spoken::Tls(_)) => {
             let message = "the proxy is spoken to in clear text: its URL begins with http://, also for https";
             let refusal = Refusal::from(denied(Reason::ProtocolNotAllowed, message));
             return refuse_tls(link, client, &refusal, entry).await;
         }
-        Ok(Spoken::Silent { .. }) => late(link),
+        Ok(Spoken::Silent { bytes }) => late(bytes, None, patience),
         Ok(_) => denied(Reason::ProtocolNotAllowed, "the proxy speaks HTTP/1.1 only"),
         Err(denied) => denied,
     };
-    refuse(client, &refused.into(), &mut entry);
+    refuse(client, &refused.into(), entry)
+}
+
+/// A server that was dialled before the command has said anything.
+struct Early {
+    route: Route,
+    stream: TcpStream,
 }
 
 /// The command dialled `dst` itself.
-async fn transparent(link: &Link, mut client: Leg, dst: SocketAddr, mut entry: Entry) {
-    let at = Host::from(dst.ip());
-    let context = &link.context;
-    entry.target(&at, dst.port());
+async fn transparent(link: &Link, mut client: Leg, dst: SocketAddr, mut entry: Entry) -> Option<Tunnel> {
+    entry.target(&Host::from(dst.ip()), dst.port());
     // Where any protocol may be spoken the server may be the first to speak: it is dialled now.
-    let other = context.decide(None, Some(dst.ip()), dst.port(), Protocol::Other);
-    let early = match &other {
-        Ok(route) => match dial(link, route, &mut entry).await {
-            Ok(stream) => Some(stream),
-            Err(refusal) => return refuse(client, &refusal, &mut entry),
+    let (early, no_other) = match link.context.decide_other(dst) {
+        Ok(route) => match dial(link, &route, &mut entry).await {
+            Ok(stream) => {
+                entry.target(&route.dial, route.port);
+                (Some(Early { route, stream }), None)
+            }
+            Err(refusal) => return refuse(client, &refusal, entry),
         },
-        Err(_) => None,
+        Err(denied) => (None, Some(denied)),
     };
-    let spoken = listen(&mut client, early.as_ref(), &context.limits).await;
-    let refused = match (spoken, early, other) {
-        (Ok(Spoken::Tls(sni)), early, _) => {
-            return Box::pin(transparent_tls(link, client, sni, dst, early, entry)).await;
-        }
-        (Ok(Spoken::Http1), early, _) => {
+    let patience = patience(link, Some(dst.port()));
+    let stream = early.as_ref().map(|early| &early.stream);
+    let spoken = listen(&mut client, stream, patience, &link.context.limits).await;
+    let refused = match (spoken, early) {
+        (Ok(Spoken::Tls(sni)), early) => return transparent_tls(link, client, sni, dst, early, entry).await,
+        (Ok(Spoken::Http1), early) => {
             let kept = match early {
-                Some(stream) => Kept::on(stream, at, dst.port()).await.ok(),
+                Some(Early { route, stream }) => Kept::on(stream, route.dial, route.port).await.ok(),
                 None => None,
             };
-            return Box::pin(http(link, client, Mode::Transparent(dst), entry, kept)).await;
+            return http(link, client, Mode::Transparent(dst), entry, kept).await;
         }
-        (Ok(_), Some(upstream), Ok(_)) => return join(link, client, upstream, entry).await,
-        (Ok(Spoken::Http2), ..) => http2(),
-        (Ok(Spoken::Silent { .. }), ..) => late(link),
-        (Ok(_), _, Err(denied)) | (Err(denied), ..) => denied,
-        (Ok(_), None, Ok(_)) => denied(Reason::NoName, "the server was not dialled"),
+        (Ok(_), Some(early)) => return join(client, early.stream, entry),
+        (Ok(Spoken::Http2), None) => http2(),
+        (Ok(Spoken::Silent { bytes }), None) => late(bytes, Some(dst.port()), patience),
+        (Ok(_), None) => no_other.unwrap_or_else(|| denied(Reason::NoName, "the server was not dialled")),
+        (Err(denied), _) => denied,
     };
-    refuse(client, &refused.into(), &mut entry);
+    refuse(client, &refused.into(), entry)
 }
 
 async fn transparent_tls(
@@ -130,25 +156,28 @@ async fn transparent_tls(
     client: Leg,
     sni: Option<String>,
     dst: SocketAddr,
-    early: Option<TcpStream>,
+    early: Option<Early>,
     mut entry: Entry,
-) {
+) -> Option<Tunnel> {
     entry.record.proto = Some("tls");
     let opened = async {
         let named = named(sni, &Host::from(dst.ip()))?;
         if let Some(name) = &named {
             entry.target(name, dst.port());
         }
-        let route = link.context.decide(named.as_ref(), Some(dst.ip()), dst.port(), Protocol::Tls);
-        match (route, early) {
-            (Ok(_), Some(early)) => Ok(early),
-            (Ok(route), None) => dial(link, &route, &mut entry).await,
+        let decided = link.context.decide(named.as_ref(), Some(dst.ip()), dst.port(), Protocol::Tls);
+        match (decided, early) {
+            (Ok(route), Some(early)) if route.dial == early.route.dial => Ok(early.stream),
+            (Ok(route), _) => dial(link, &route, &mut entry).await,
+            (Err(denied), Some(early)) if named.is_none() && denied.reason != Reason::Blocked => {
+                Ok(early.stream)
+            }
             (Err(denied), _) => Err(denied.into()),
         }
     };
     let opened = opened.await;
     match opened {
-        Ok(upstream) => join(link, client, upstream, entry).await,
+        Ok(upstream) => join(client, upstream, entry),
         Err(refusal) => refuse_tls(link, client, &refusal, entry).await,
     }
 }
@@ -161,13 +190,17 @@ async fn connected(
     host: Host,
     port: u16,
     mut entry: Entry,
-) {
+) -> Option<Tunnel> {
     let context = &link.context;
     let other = context.decide(Some(&host), None, port, Protocol::Other);
-    let spoken = listen(&mut client, other.is_ok().then_some(&upstream), &context.limits).await;
+    let patience = patience(link, Some(port));
+    let spoken = listen(&mut client, other.is_ok().then_some(&upstream), patience, &context.limits).await;
     let refused = match (spoken, other) {
         (Ok(Spoken::Tls(sni)), other) => match agrees(context, sni, &host, port, other.is_ok()) {
-            Ok(()) => return join(link, client, upstream, entry).await,
+            Ok(route) => {
+                entry.allow(&route.rule);
+                return join(client, upstream, entry);
+            }
             Err(refusal) => return refuse_tls(link, client, &refusal, entry).await,
         },
         (Ok(Spoken::Http1), _) => match Kept::on(upstream, host.clone(), port).await {
@@ -177,64 +210,24 @@ async fn connected(
             }
             Err(refusal) => refusal,
         },
-        (Ok(_), Ok(_)) => return join(link, client, upstream, entry).await,
+        (Ok(_), Ok(route)) => {
+            entry.allow(&route.rule);
+            return join(client, upstream, entry);
+        }
         (Ok(Spoken::Http2), Err(_)) => http2().into(),
-        (Ok(Spoken::Silent { .. }), Err(_)) => late(link).into(),
+        (Ok(Spoken::Silent { bytes }), Err(_)) => late(bytes, Some(port), patience).into(),
         (Ok(_), Err(denied)) | (Err(denied), _) => denied.into(),
     };
-    refuse(client, &refused, &mut entry);
+    refuse(client, &refused, entry)
 }
 
-/// Whether TLS with this server name may be spoken through a CONNECT to `host`. `other`: whether anything may.
-fn agrees(
-    context: &Context,
-    sni: Option<String>,
-    host: &Host,
-    port: u16,
-    other: bool,
-) -> Result<(), Refusal> {
-    let nameless = sni.is_none();
-    match (named(sni, host)?, host) {
-        (Some(name), Host::Name(_)) if name != *host => {
-            let message = format!("the CONNECT was for {host}, the TLS inside is for {name}");
-            return Err(denied(Reason::NameMismatch, message).into());
-        }
-        (Some(name), Host::Ip(_)) => match context.decide(Some(&name), None, port, Protocol::Tls) {
-            Err(denied) if denied.reason == Reason::Blocked => return Err(denied.into()),
-            _ => {}
-        },
-        (None, Host::Name(_)) if nameless && !other => {
-            let message = format!("the CONNECT was for {host}, the TLS inside names no server (no SNI)");
-            return Err(denied(Reason::NoName, message).into());
-        }
-        _ => {}
-    }
-    context.decide(Some(host), None, port, Protocol::Tls).map(|_| ()).map_err(Refusal::from)
-}
-
-/// The server name as a host. An address in its place, which RFC 6066 forbids but clients send, must be the one
-/// that is spoken to anyway, and counts as no name.
-fn named(sni: Option<String>, expected: &Host) -> Result<Option<Host>, Refusal> {
-    let Some(sni) = sni else { return Ok(None) };
-    match Host::parse(&sni) {
-        Ok(name @ Host::Name(_)) => Ok(Some(name)),
-        Ok(address) if address == *expected => Ok(None),
-        Ok(address) => {
-            let message = format!("the connection goes to {expected}, its TLS names {address}");
-            Err(denied(Reason::NameMismatch, message).into())
-        }
-        Err(error) => Err(denied(Reason::Malformed, format!("the TLS server name: {error}")).into()),
-    }
-}
-
-async fn http(link: &Link, client: Leg, mode: Mode, mut entry: Entry, kept: Option<Kept>) {
+async fn http(link: &Link, client: Leg, mode: Mode, mut entry: Entry, kept: Option<Kept>) -> Option<Tunnel> {
     entry.deny(&denied(Reason::Malformed, "the connection ended in the middle of a request head"));
-    match Box::pin(http1::serve(link, client, mode, entry, kept)).await {
-        None => {}
-        Some(Next::Tunnel { client, upstream, entry }) => tunnel(link, client, upstream, entry).await,
-        Some(Next::Connect { client, upstream, host, port, entry }) => {
-            // A CONNECT inside a CONNECT is refused: this goes one level deep.
-            Box::pin(connected(link, client, upstream, host, port, entry)).await;
+    match http1::serve(link, client, mode, entry, kept).await? {
+        Next::Tunnel(tunnel) => Some(tunnel),
+        // A CONNECT inside a CONNECT is refused: this goes one level deep.
+        Next::Connect { client, upstream, host, port, entry } => {
+            connected(link, client, upstream, host, port, entry).await
         }
     }
 }
@@ -246,32 +239,41 @@ async fn dial(link: &Link, route: &Route, entry: &mut Entry) -> Result<TcpStream
     Ok(stream)
 }
 
-async fn join(link: &Link, client: Leg, upstream: TcpStream, entry: Entry) {
-    tunnel(link, client, Leg::new(upstream), entry).await;
+fn join(client: Leg, upstream: TcpStream, entry: Entry) -> Option<Tunnel> {
+    Some(Tunnel { client, upstream: Leg::new(upstream), entry })
 }
 
-async fn tunnel(link: &Link, client: Leg, upstream: Leg, entry: Entry) {
-    if let Err(error) = tunnel::join(client, upstream, &entry.traffic, &link.activity).await {
-        log::debug!("tunnel to {:?}: {error}", entry.record.host);
-    }
-}
-
-fn refuse(client: Leg, refusal: &Refusal, entry: &mut Entry) {
-    refusal.note(entry);
+fn refuse(client: Leg, refusal: &Refusal, mut entry: Entry) -> Option<Tunnel> {
+    refusal.note(&mut entry);
     if refusal.denied.reason == Reason::NothingSent {
         entry.record.decision = Decision::Allow;
     }
     deny::reset(client.stream);
+    None
 }
 
-async fn refuse_tls(link: &Link, client: Leg, refusal: &Refusal, mut entry: Entry) {
+async fn refuse_tls(link: &Link, client: Leg, refusal: &Refusal, mut entry: Entry) -> Option<Tunnel> {
     refusal.note(&mut entry);
     deny::alert(client.stream, Alert::of(refusal), &link.context.limits).await;
+    None
 }
 
-fn late(link: &Link) -> Denied {
-    let time = link.context.limits.first_byte;
-    denied(Reason::Timeout, format!("nothing that could be judged was sent within {time:?}"))
+/// How long a connection may take to say what it speaks. On the ports of the web, and to the proxy itself, it is
+/// always the client who speaks first, and clients open connections in advance.
+fn patience(link: &Link, port: Option<u16>) -> Duration {
+    let limits = &link.context.limits;
+    if client_first(port) { limits.keep_alive } else { limits.first_byte }
+}
+
+fn client_first(port: Option<u16>) -> bool {
+    matches!(port, None | Some(80 | 443))
+}
+
+fn late(bytes: usize, port: Option<u16>, patience: Duration) -> Denied {
+    if bytes == 0 && client_first(port) {
+        return denied(Reason::NothingSent, format!("nothing was sent within {patience:?}"));
+    }
+    denied(Reason::Timeout, format!("nothing that could be judged was sent within {patience:?}"))
 }
 
 fn http2() -> Denied {

@@ -19,11 +19,16 @@ type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveErro
 /// [`Resolve`] behind a pointer, so that only [`Context::new`] is generic.
 pub(super) trait AnyResolve: Send + Sync {
     fn resolve_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a>;
+    fn names_of(&self, ip: IpAddr) -> Vec<DomainName>;
 }
 
 impl<R: Resolve> AnyResolve for R {
     fn resolve_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a> {
         Box::pin(self.resolve(name))
+    }
+
+    fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {
+        Resolve::names_of(self, ip)
     }
 }
 
@@ -103,6 +108,22 @@ impl Context {
             (Some(verdict), _) => verdict,
             (None, Some(at)) => self.judge(&at, port, protocol).map_err(nameless),
             (None, None) => Err(denied(Reason::NoName, "the request names no host")),
+        }
+    }
+
+    /// Whether, and by which rule, any protocol at all may be spoken to `at`: as an address, or as a name for
+    /// which the command was given it.
+    pub(super) fn decide_other(&self, at: SocketAddr) -> Result<Route, Denied> {
+        let by_address = self.decide(None, Some(at.ip()), at.port(), Protocol::Other);
+        match by_address {
+            Err(denied) if denied.reason != Reason::Blocked => {
+                let names = self.resolver.names_of(at.ip().to_canonical()).into_iter().map(Host::Name);
+                names
+                    .map(|name| self.decide(Some(&name), None, at.port(), Protocol::Other))
+                    .find_map(Result::ok)
+                    .ok_or(denied)
+            }
+            verdict => verdict,
         }
     }
 

@@ -1,15 +1,23 @@
 //! How a refusal looks on the wire, so that an agent sees at once that it is policy and not a broken network.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use serde::Serialize;
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
-use super::{Limits, entry::Entry, scratch};
+use super::{Limits, body::Passing, entry::Entry, scratch};
 use crate::{
     audit::Decision,
     policy::{Denied, Reason},
 };
+
+/// How much of a refused request's body is read so that its connection can be kept.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 /// A connection or request that ends here.
 #[derive(Clone, Debug)]
@@ -78,7 +86,7 @@ struct Body<'a> {
 }
 
 /// The answer to a refused request; host, port and event are those of `entry`.
-pub(super) fn response(refusal: &Refusal, entry: &Entry) -> Response<Bytes> {
+fn response(refusal: &Refusal, entry: &Entry) -> Response<Bytes> {
     let reason = refusal.denied.reason.as_str();
     let body = Body {
         error: refusal.error(),
@@ -101,6 +109,49 @@ pub(super) fn response(refusal: &Refusal, entry: &Entry) -> Response<Bytes> {
     headers.insert(HeaderName::from_static("x-awf-decision"), HeaderValue::from_static(decision));
     headers.insert(HeaderName::from_static("x-awf-reason"), HeaderValue::from_static(reason));
     response
+}
+
+/// Answers a refused request. The connection is kept only when nothing of the request is left on it.
+pub(super) async fn answer(
+    refusal: &Refusal,
+    headers: &HeaderMap,
+    body: Option<Incoming>,
+    last: bool,
+    mut entry: Entry,
+) -> Response<Passing> {
+    refusal.note(&mut entry);
+    entry.record.status = Some(refusal.status.as_u16());
+    let mut response = response(refusal, &entry).map(Passing::own);
+    // Reading the body of a request that waits for `100 Continue` would ask for it.
+    let waits = headers.contains_key(header::EXPECT);
+    let clean = match body {
+        Some(body) => body.is_end_stream() || !waits && !last && drain(body).await,
+        None => false,
+    };
+    if last || !clean {
+        close(response.headers_mut());
+    }
+    response
+}
+
+/// Reads the rest of a small body; whether that was all of it.
+async fn drain(mut body: Incoming) -> bool {
+    let reading = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(frame) = body.frame().await {
+            match frame.ok().and_then(|f| left.checked_sub(f.data_ref().map_or(0, Bytes::len))) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        true
+    };
+    timeout(DRAIN_TIME, reading).await.unwrap_or(false)
+}
+
+/// Says that the connection ends with this message.
+pub(super) fn close(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// TLS alert descriptions (RFC 8446 section 6).

@@ -29,7 +29,8 @@ pub(super) struct Entry {
     id: EventId,
     start: Instant,
     pub(super) traffic: Arc<Traffic>,
-    pub(super) record: Record,
+    /// Boxed: an entry is moved through every future of its connection.
+    pub(super) record: Box<Record>,
 }
 
 impl Entry {
@@ -60,7 +61,7 @@ impl Entry {
             id: context.recorder.next_id(),
             start: Instant::now(),
             traffic: Arc::default(),
-            record,
+            record: Box::new(record),
         }
     }
 
@@ -95,7 +96,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut record = self.record.clone();
+        let mut record = Record::clone(&self.record);
         record.bytes_up = Some(self.traffic.up.load(Relaxed));
         record.bytes_down = Some(self.traffic.down.load(Relaxed));
         record.ms = Some(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX));

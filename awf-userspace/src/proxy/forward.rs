@@ -4,20 +4,13 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
 };
 
-use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
-    uri::PathAndQuery,
+    HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts, uri::PathAndQuery,
 };
-use http_body_util::BodyExt;
-use hyper::{
-    body::{Body, Incoming},
-    upgrade::OnUpgrade,
-};
-use tokio::{net::TcpStream, time::timeout};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::net::TcpStream;
 
 use super::{
     body::Passing,
@@ -35,10 +28,6 @@ use crate::{
     audit::EventKind,
     policy::{Host, Protocol, Reason},
 };
-
-/// How much of a refused request's body is read so that its connection can be kept.
-const DRAIN_BYTES: usize = 64 * 1024;
-const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 /// How the command came to speak HTTP here.
 #[derive(Clone, Debug)]
@@ -113,7 +102,7 @@ impl Forward {
             Err(refusal) => {
                 // What follows a request to tunnel, or a broken one, is no request.
                 let last = self.finding.get().is_some() || wants_tunnel(&parts);
-                refuse(&refusal, &parts, body, last, entry).await
+                deny::answer(&refusal, &parts.headers, body, last, entry).await
             }
         }
     }
@@ -164,7 +153,7 @@ impl Forward {
         let upstream = upstream::dial(&self.link.context, &route.dial, port).await?;
         entry.record.ip = upstream.peer_addr().ok().map(|address| address.ip());
         let client = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
-        let after = Pending::Connect { client, upstream, host, port };
+        let after = Box::new(Pending::Connect { client, upstream, host, port });
         Ok(Outcome::After(Response::new(Passing::empty()), after))
     }
 
@@ -236,7 +225,7 @@ impl Mode {
 
 enum Outcome {
     Response(Response<Incoming>),
-    After(Response<Passing>, Pending),
+    After(Response<Passing>, Box<Pending>),
 }
 
 /// [`After`] without its entry.
@@ -295,13 +284,15 @@ fn answer(
         request::strip_hop_by_hop(response.headers_mut());
         request::mark_websocket(response.headers_mut());
         let response = response.map(|_| Passing::empty());
-        return Ok(Outcome::After(response, Pending::WebSocket { client, upstream }));
+        return Ok(Outcome::After(response, Box::new(Pending::WebSocket { client, upstream })));
     }
     response.extensions_mut().remove::<OnUpgrade>();
+    // A proxy answers with its own version (RFC 9110 section 2.5), else an old server costs the connection.
+    *response.version_mut() = Version::HTTP_11;
     request::strip_hop_by_hop(response.headers_mut());
     if websocket {
         // The gate holds back what follows a request to upgrade: there is no going on from here.
-        close(response.headers_mut());
+        deny::close(response.headers_mut());
     }
     Ok(Outcome::Response(response))
 }
@@ -324,44 +315,6 @@ fn outgoing(parts: &mut Parts, authority: &str, websocket: bool) -> Result<Reque
     Ok(out)
 }
 
-/// Answers a refused request. The connection is kept only when nothing of the request is left on it.
-async fn refuse(
-    refusal: &Refusal,
-    parts: &Parts,
-    body: Option<Incoming>,
-    last: bool,
-    mut entry: Entry,
-) -> Response<Passing> {
-    refusal.note(&mut entry);
-    entry.record.status = Some(refusal.status.as_u16());
-    let mut response = deny::response(refusal, &entry).map(Passing::own);
-    // Reading the body of a request that waits for `100 Continue` would ask for it.
-    let waits = parts.headers.contains_key(header::EXPECT);
-    let clean = match body {
-        Some(body) => body.is_end_stream() || !waits && !last && drain(body).await,
-        None => false,
-    };
-    if last || !clean {
-        close(response.headers_mut());
-    }
-    response
-}
-
-/// Reads the rest of a small body; whether that was all of it.
-async fn drain(mut body: Incoming) -> bool {
-    let reading = async {
-        let mut left = DRAIN_BYTES;
-        while let Some(frame) = body.frame().await {
-            match frame.ok().and_then(|f| left.checked_sub(f.data_ref().map_or(0, Bytes::len))) {
-                Some(rest) => left = rest,
-                None => return false,
-            }
-        }
-        true
-    };
-    timeout(DRAIN_TIME, reading).await.unwrap_or(false)
-}
-
 fn wants_tunnel(parts: &Parts) -> bool {
     parts.method == Method::CONNECT
         || parts.version == Version::HTTP_11 && request::wants_websocket(&parts.method, &parts.headers)
@@ -369,8 +322,4 @@ fn wants_tunnel(parts: &Parts) -> bool {
 
 fn not_upgradable() -> Refusal {
     Refusal::bad_request(denied(Reason::Malformed, "this connection cannot become a tunnel"))
-}
-
-fn close(headers: &mut HeaderMap) {
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
 }

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{
-    connection::{Link, stopped},
+    connection::{Link, Tunnel, stopped},
     entry::Entry,
     exchange::Kept,
     forward::{After, Forward, Mode},
@@ -24,7 +24,7 @@ use crate::policy::Host;
 /// What an HTTP connection turned into.
 #[derive(Debug)]
 pub(super) enum Next {
-    Tunnel { client: Leg, upstream: Leg, entry: Entry },
+    Tunnel(Tunnel),
     Connect { client: Leg, upstream: TcpStream, host: Host, port: u16, entry: Entry },
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn serve(
     match forward.take_after()? {
         After::WebSocket { client, upstream, entry } => {
             let (client, upstream) = (client_leg(client).await?, server_leg(upstream).await?);
-            Some(Next::Tunnel { client, upstream, entry })
+            Some(Next::Tunnel(Tunnel { client, upstream, entry }))
         }
         After::Connect { client, upstream, host, port, entry } => {
             let client = client_leg(client).await?;

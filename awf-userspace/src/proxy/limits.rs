@@ -10,7 +10,7 @@ pub struct Limits {
     /// Connections at once; the next one is reset.
     pub connections: usize,
     /// From accept until it is known what the command speaks and to whom: its whole ClientHello or request
-    /// line.
+    /// line. Where only a client can speak first, `keep_alive` counts instead.
     pub first_byte: Duration,
     /// Bytes of a ClientHello message, or of a request line while sniffing.
     pub hello: usize,
@@ -18,7 +18,7 @@ pub struct Limits {
     pub head: usize,
     /// From the first byte of a request head to its end.
     pub head_time: Duration,
-    /// Between two requests of one connection.
+    /// Between two requests of one connection, and before the first.
     pub keep_alive: Duration,
     /// Asking for the addresses of a name.
     pub resolve: Duration,

@@ -1,6 +1,6 @@
 //! Waits for a connection's first bytes until they tell what it speaks, within a deadline.
 
-use std::io;
+use std::{io, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -34,7 +34,7 @@ pub(super) enum Spoken {
     },
 }
 
-/// Reads from `client` until it is known what it speaks; everything read stays in `client.received`. With
+/// Reads from `client`, for as long as `patience`, until it is known what it speaks; everything read stays in `client.received`. With
 /// `upstream`, a server that may be spoken to in any protocol, the wait also ends when that speaks first.
 ///
 /// # Errors
@@ -42,9 +42,10 @@ pub(super) enum Spoken {
 pub(super) async fn listen(
     client: &mut Leg,
     upstream: Option<&TcpStream>,
+    patience: Duration,
     limits: &Limits,
 ) -> Result<Spoken, Denied> {
-    let deadline = Instant::now() + limits.first_byte;
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(known) = classify(&client.received, limits)? {
             return Ok(known);

@@ -9,6 +9,7 @@
 //! ```
 
 mod activity;
+mod agree;
 mod body;
 pub mod chunked;
 mod connection;

@@ -50,4 +50,12 @@ pub enum ResolveError {
 pub trait Resolve: Send + Sync + 'static {
     /// IPv6 and IPv4 addresses of `name`, in the order to try them; never empty.
     fn resolve(&self, name: &DomainName) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send;
+
+    /// The names for which the command was lately given `ip` as an answer, the latest first. They are all that is
+    /// known of a connection whose protocol carries no name (SSH, databases); such a name is judged, and resolved
+    /// and dialled anew, like any other. Without an implementation these connections need a rule of addresses.
+    fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {
+        let _ = ip;
+        Vec::new()
+    }
 }

@@ -168,4 +168,6 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
+pub(super) mod build;
+#[cfg(test)]
 mod tests;

@@ -1,41 +1,14 @@
 //! Recorded and built ClientHellos, whole, cut at every byte and changed at every byte.
 
-use super::*;
+use super::{
+    build::{extension, message, names, records, vec16},
+    *,
+};
 
 /// Recorded from OpenSSL 3.0.19: TLS 1.3 with ALPN, and TLS 1.2; both name `api.allowed.test`.
 const TLS13: &[u8] = include_bytes!("openssl-tls13.bin");
 const TLS12: &[u8] = include_bytes!("openssl-tls12.bin");
 const LIMIT: usize = 64 * 1024;
-
-fn vec16(data: &[u8]) -> Vec<u8> {
-    [&u16::try_from(data.len()).unwrap().to_be_bytes(), data].concat()
-}
-
-fn extension(kind: u16, data: &[u8]) -> Vec<u8> {
-    [kind.to_be_bytes().to_vec(), vec16(data)].concat()
-}
-
-fn names(list: &[(u8, &[u8])]) -> Vec<u8> {
-    let list: Vec<u8> = list.iter().flat_map(|(kind, name)| [vec![*kind], vec16(name)].concat()).collect();
-    extension(SERVER_NAME, &vec16(&list))
-}
-
-/// A ClientHello message with these extensions (`None`: without the block).
-fn message(extensions: Option<&[u8]>) -> Vec<u8> {
-    let mut body = vec![3, 3];
-    body.extend([7; 32]);
-    body.push(0);
-    body.extend(vec16(&[0x13, 0x01]));
-    body.extend([1, 0]);
-    body.extend(extensions.map(vec16).unwrap_or_default());
-    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-    [&[CLIENT_HELLO], &length[1..], &body].concat()
-}
-
-/// `message` in records of at most `size` bytes.
-fn records(message: &[u8], size: usize) -> Vec<u8> {
-    message.chunks(size).flat_map(|part| [vec![HANDSHAKE, 3, 1], vec16(part)].concat()).collect()
-}
 
 fn read(extensions: &[u8]) -> Hello {
     server_name(&records(&message(Some(extensions)), MAX_RECORD), LIMIT)

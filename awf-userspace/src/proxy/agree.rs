@@ -1,0 +1,50 @@
+//! Whether the names that one connection carries agree: what was dialled or CONNECTed to, and the server name of
+//! the TLS inside.
+
+use super::{
+    context::{Context, Route, denied},
+    deny::Refusal,
+};
+use crate::policy::{Host, Protocol, Reason};
+
+/// Whether TLS with this server name may be spoken through a CONNECT to `host`. `other`: whether anything may.
+pub(super) fn agrees(
+    context: &Context,
+    sni: Option<String>,
+    host: &Host,
+    port: u16,
+    other: bool,
+) -> Result<Route, Refusal> {
+    let nameless = sni.is_none();
+    match (named(sni, host)?, host) {
+        (Some(name), Host::Name(_)) if name != *host => {
+            let message = format!("the CONNECT was for {host}, the TLS inside is for {name}");
+            return Err(denied(Reason::NameMismatch, message).into());
+        }
+        (Some(name), Host::Ip(_)) => match context.decide(Some(&name), None, port, Protocol::Tls) {
+            Err(denied) if denied.reason == Reason::Blocked => return Err(denied.into()),
+            _ => {}
+        },
+        (None, Host::Name(_)) if nameless && !other => {
+            let message = format!("the CONNECT was for {host}, the TLS inside names no server (no SNI)");
+            return Err(denied(Reason::NoName, message).into());
+        }
+        _ => {}
+    }
+    context.decide(Some(host), None, port, Protocol::Tls).map_err(Refusal::from)
+}
+
+/// The server name as a host. An address in its place, which RFC 6066 forbids but clients send, must be the one
+/// that is spoken to anyway, and counts as no name.
+pub(super) fn named(sni: Option<String>, expected: &Host) -> Result<Option<Host>, Refusal> {
+    let Some(sni) = sni else { return Ok(None) };
+    match Host::parse(&sni) {
+        Ok(name @ Host::Name(_)) => Ok(Some(name)),
+        Ok(address) if address == *expected => Ok(None),
+        Ok(address) => {
+            let message = format!("the connection goes to {expected}, its TLS names {address}");
+            Err(denied(Reason::NameMismatch, message).into())
+        }
+        Err(error) => Err(denied(Reason::Malformed, format!("the TLS server name: {error}")).into()),
+    }
+}
