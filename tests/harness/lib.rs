@@ -10,6 +10,7 @@
 //! panics where it fails, and a missing tool or missing root is a failure, never a skip.
 
 mod cable;
+pub mod canary;
 pub mod dns;
 pub mod git;
 pub mod hosts;
@@ -30,6 +31,7 @@ pub mod tcp;
 pub mod tools;
 pub mod workdir;
 
+pub use canary::Canary;
 pub use lab::Lab;
 pub use output::Output;
 pub use process::Process;

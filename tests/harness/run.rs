@@ -169,11 +169,18 @@ impl<'lab> Run<'lab> {
     /// Starts the command and returns at once.
     #[track_caller]
     pub fn spawn(&self, argv: &[&str]) -> Process {
+        let mut command = self.command(argv);
+        self.lab.machine().within(|| Process::spawn(&mut command, self.stdin.clone()))
+    }
+
+    /// The command as [`Self::spawn`] starts it, for a test that prepares more of the process.
+    #[must_use]
+    pub fn command(&self, argv: &[&str]) -> Command {
         let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
         let mut command =
             if self.firewalled { self.firewalled_command(&argv) } else { self.bare_command(&argv) };
         command.current_dir(&self.cwd);
-        self.lab.machine().within(|| Process::spawn(&mut command, self.stdin.clone()))
+        command
     }
 
     /// Waits for a process of [`Self::spawn`].
