@@ -37,7 +37,10 @@ fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
     let mut header = Header([0; 11]);
     // SAFETY: the context is valid while the program runs.
     let by_loopback = unsafe { (*ctx.skb.skb).ifindex } == LOOPBACK;
-    if by_loopback && load(ctx, &mut header, ethertype) && decide::packet(ethertype, &header, direction, &globals) {
+    if by_loopback
+        && load(ctx, &mut header, ethertype)
+        && decide::packet(ethertype, &header, direction, &globals)
+    {
         if matches!(direction, Direction::Egress)
             && let Some((addr, port)) = decide::query(ethertype, &header, &globals)
         {

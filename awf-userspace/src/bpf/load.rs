@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
+    thread::JoinHandle,
 };
 
 use awf_common::{Globals, Origin, SockKey, event::Counter};
@@ -18,6 +19,10 @@ use aya::{
     },
 };
 
+use rustix::thread::UnshareFlags;
+
+use crate::sys::namespace;
+
 /// Why the kernel side could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum BpfError {
@@ -25,6 +30,12 @@ pub enum BpfError {
         "this awf-bpf was built without its kernel programs (AWF_EBPF_SKIP); build it again without that variable"
     )]
     NotBuiltIn,
+    #[error("starting a thread to load the kernel programs: {0}")]
+    Thread(#[source] io::Error),
+    #[error("the thread that loads the kernel programs died")]
+    Died,
+    #[error("giving the thread that loads the kernel programs a root of its own: {0}")]
+    Rootless(#[source] io::Error),
     #[error("reading the kernel programs: {0}")]
     Object(#[source] Box<EbpfError>),
     #[error("the kernel programs have no {0}")]
@@ -85,17 +96,42 @@ pub struct Kernel {
     ebpf: Ebpf,
 }
 
-impl Programs {
-    /// Loads every program with `globals` as its constants.
+/// Programs being loaded by a thread of their own; other work can go on until [`Loading::finish`].
+#[derive(Debug)]
+pub struct Loading(JoinHandle<Result<Programs, BpfError>>);
+
+impl Loading {
+    /// Waits until the kernel has taken every program.
     ///
     /// # Errors
     ///
     /// Names the program that the kernel refused, with the verifier's words.
-    pub fn load(globals: Globals) -> Result<Self, BpfError> {
+    pub fn finish(self) -> Result<Programs, BpfError> {
+        self.0.join().map_err(|_| BpfError::Died)?
+    }
+}
+
+impl Programs {
+    /// Starts to load every program with `globals` as its constants.
+    ///
+    /// # Errors
+    ///
+    /// When this build has no programs, or no thread can be had.
+    pub fn start_loading(globals: Globals) -> Result<Loading, BpfError> {
         if !super::is_built_in() {
             return Err(BpfError::NotBuiltIn);
         }
-        // Only UAPI contexts are read: no kernel BTF is needed, and parsing it costs more than the launch.
+        let load = move || {
+            // `EbpfLoader::new` parses the kernel's own BTF, for 17 ms, before it can be told not to. Only UAPI
+            // contexts are read here: nothing needs it. A thread that does not see /sys does not find it.
+            leave_file_system().map_err(BpfError::Rootless)?;
+            Self::load(globals)
+        };
+        let thread = std::thread::Builder::new().name("awf-load".into()).spawn(load);
+        Ok(Loading(thread.map_err(BpfError::Thread)?))
+    }
+
+    fn load(globals: Globals) -> Result<Self, BpfError> {
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global("GLOBALS", &globals, true)
@@ -215,6 +251,12 @@ impl Kernel {
     }
 }
 
+/// Gives the calling thread alone a root directory of its own: one without files.
+fn leave_file_system() -> io::Result<()> {
+    namespace::unshare(UnshareFlags::FS)?;
+    Ok(rustix::process::chroot("/proc/self/fdinfo")?)
+}
+
 fn load(program: &mut Program) -> Result<(), ProgramError> {
     match program {
         Program::CgroupSkb(p) => p.load(),
@@ -271,7 +313,7 @@ mod tests {
     fn programs_load_attach_and_stay() {
         let id = format!("unit-{}-bpf", std::process::id());
         let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3] };
-        let programs = Programs::load(globals).unwrap();
+        let programs = Programs::start_loading(globals).unwrap().finish().unwrap();
         let run = cgroup::RunCgroup::create(cgroup::place(&id).unwrap()).unwrap();
         let pins = bpffs::directory().unwrap().join(&id);
         let mut kernel = programs.attach(run.agent(), run.proxy(), &pins).unwrap();

@@ -6,7 +6,7 @@ mod origins;
 mod process;
 
 pub use events::{Events, EventsError, Notice};
-pub use load::{BpfError, Counters, Kernel, Programs};
+pub use load::{BpfError, Counters, Kernel, Loading, Programs};
 pub use origins::Origins;
 pub use process::{Caller, Processes};
 

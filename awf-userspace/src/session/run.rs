@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     audit::{JsonSink, Summary},
-    bpf::{Events, Origins, Processes, Programs},
+    bpf::{BpfError, Events, Loading, Origins, Processes, Programs},
     config::{NetworkMode, SessionPlan},
     dns::{DnsError, DnsStub, Upstream},
     jail::SelfTest,
@@ -46,11 +46,19 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let signals = BlockedSignals::install().map_err(SessionError::Signals)?;
     let command = prepare::command(&plan)?;
     let upstream = Arc::new(prepare::upstream(&plan)?);
+    // In a namespace of its own the command's side has known ports: the programs can be loaded meanwhile.
+    let own = plan.network == NetworkMode::Isolated;
+    let loading = own.then(|| load(netns::PROXY_PORT, netns::DNS_PORT, own)).transpose()?;
     super::reap_quietly();
 
     let mut ground = Ground::lay()?;
+    let network = netns::start(ground.cgroup().proxy(), own)?.finish()?;
     let audit = Arc::new(prepare::audit(&plan, ground.id())?);
-    let network = enforce(&plan, &mut ground)?;
+    let loading = match loading {
+        Some(loading) => loading,
+        None => load(network.proxy_addr.port(), network.dns_port, own)?,
+    };
+    ground.enforce(loading.finish()?)?;
     let run = Run::join(plan, &mut ground, &network, &audit, upstream)?;
 
     let runtime = runtime()?;
@@ -69,25 +77,9 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     Ok(Finished { outcome, summary, audit: audit.path().to_owned() })
 }
 
-/// Makes the command's network and puts the programs on its cgroup. The namespace is made while the programs are
-/// loaded, unless they have to know ports that it chooses.
-fn enforce(plan: &SessionPlan, ground: &mut Ground) -> Result<CommandNetwork, SessionError> {
-    let own = plan.network == NetworkMode::Isolated;
-    let making = netns::start(ground.cgroup().proxy(), own)?;
-    let (network, programs) = if own {
-        let programs = Programs::load(globals(netns::PROXY_PORT, netns::DNS_PORT, own));
-        (making.finish()?, programs?)
-    } else {
-        let network = making.finish()?;
-        let globals = globals(network.proxy_addr.port(), network.dns_port, own);
-        (network, Programs::load(globals)?)
-    };
-    ground.enforce(programs)?;
-    Ok(network)
-}
-
-fn globals(proxy_port: u16, dns_port: u16, own: bool) -> Globals {
-    Globals { proxy_port, dns_port, shared_netns: u8::from(!own), reserved: [0; 3] }
+fn load(proxy_port: u16, dns_port: u16, own: bool) -> Result<Loading, BpfError> {
+    let shared_netns = u8::from(!own);
+    Programs::start_loading(Globals { proxy_port, dns_port, shared_netns, reserved: [0; 3] })
 }
 
 /// Two threads: one connection must not wait for another's resolver.

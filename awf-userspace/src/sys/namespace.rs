@@ -4,7 +4,8 @@ use std::io;
 
 use rustix::thread::UnshareFlags;
 
-/// Moves the calling thread into new namespaces. The process should have one thread only.
+/// Gives the calling thread new namespaces, or its own copy of what threads share. For namespaces the process should
+/// have one thread only.
 ///
 /// # Errors
 /// What `unshare(2)` says; `EINVAL` when `flags` holds `FILES`, which would break other threads' descriptors.
