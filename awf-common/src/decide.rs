@@ -115,12 +115,17 @@ pub enum Direction {
 }
 
 /// The first bytes of a packet that a decision needs: an IP header and the ports after it, as words in network byte
-/// order (the verifier walks reads of bytes byte by byte).
+/// order (the verifier walks reads of bytes byte by byte). 6 words of IPv4, 11 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Header(pub [u32; 11]);
+pub struct Header<const WORDS: usize>(pub [u32; WORDS]);
 
-impl Header {
+/// An IPv4 header without options, and ports.
+pub type Header4 = Header<6>;
+/// An IPv6 header, and ports if TCP or UDP is what comes next.
+pub type Header6 = Header<11>;
+
+impl<const WORDS: usize> Header<WORDS> {
     /// The byte at `at`.
     #[inline(always)]
     #[must_use]
@@ -128,50 +133,71 @@ impl Header {
         self.0[at / 4].to_ne_bytes()[at % 4]
     }
 
-    /// The 16 bit number at `at`, which is even.
+    /// The upper or lower half of word `at`, host byte order.
     #[inline(always)]
-    #[must_use]
-    pub const fn number(&self, at: usize) -> u16 {
-        let shift = if at.is_multiple_of(4) { 16 } else { 0 };
-        (u32::from_be(self.0[at / 4]) >> shift) as u16
-    }
-
-    /// The IPv4 address at word `at`.
-    #[inline(always)]
-    #[must_use]
-    pub const fn addr4(&self, at: usize) -> Addr {
-        Addr::v4(self.0[at])
-    }
-
-    /// The IPv6 address at word `at`.
-    #[inline(always)]
-    #[must_use]
-    pub const fn addr6(&self, at: usize) -> Addr {
-        Addr([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
+    const fn halves(&self, at: usize) -> (u16, u16) {
+        let word = u32::from_be(self.0[at]);
+        ((word >> 16) as u16, word as u16)
     }
 }
 
-/// Where the ports are, in bytes from the start of the IP header.
-const PORTS4: usize = 20;
-const PORTS6: usize = 40;
+/// One end of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    pub addr: Addr,
+    pub port: u16,
+}
 
-/// Whether a packet may pass: IPv4 without options between addresses of 127.0.0.0/8, or IPv6 with TCP or UDP as
-/// its first next header between `::1` and itself; in the host's namespace only with a listener of ours as peer.
+/// What a packet says of itself: both ends, and the IP protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub src: End,
+    pub dst: End,
+    pub protocol: u32,
+}
+
+impl Ends {
+    #[inline(always)]
+    #[must_use]
+    pub const fn of4(h: &Header4) -> Self {
+        let (src, dst) = h.halves(5);
+        Self {
+            src: End { addr: Addr::v4(h.0[3]), port: src },
+            dst: End { addr: Addr::v4(h.0[4]), port: dst },
+            protocol: h.byte(9) as u32,
+        }
+    }
+
+    #[inline(always)]
+    #[must_use]
+    pub const fn of6(h: &Header6) -> Self {
+        let (src, dst) = h.halves(10);
+        Self {
+            src: End { addr: Addr([h.0[2], h.0[3], h.0[4], h.0[5]]), port: src },
+            dst: End { addr: Addr([h.0[6], h.0[7], h.0[8], h.0[9]]), port: dst },
+            protocol: h.byte(6) as u32,
+        }
+    }
+
+    /// The end that is not the command's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn peer(&self, direction: Direction) -> End {
+        match direction {
+            Direction::Egress => self.dst,
+            Direction::Ingress => self.src,
+        }
+    }
+}
+
+/// Whether an IPv4 packet may pass: without options, between addresses of 127.0.0.0/8; in the host's namespace only
+/// with a listener of ours as peer.
 ///
-/// The addresses are those on the wire: a routing header or a source route makes them differ from what the
-/// connect hooks saw.
+/// The addresses are those on the wire: a source route, or in IPv6 a routing header, makes them differ from what
+/// the connect hooks saw.
 #[inline(always)]
 #[must_use]
-pub const fn packet(ethertype: u16, header: &Header, direction: Direction, globals: &Globals) -> bool {
-    match ethertype {
-        ETH_P_IP => packet4(header, direction, globals),
-        ETH_P_IPV6 => packet6(header, direction, globals),
-        _ => false,
-    }
-}
-
-#[inline(always)]
-const fn packet4(h: &Header, direction: Direction, globals: &Globals) -> bool {
+pub const fn packet4(h: &Header4, direction: Direction, globals: &Globals) -> bool {
     let no_options = h.byte(0) == 0x45;
     if !no_options || !is_loopback4(h.0[3]) || !is_loopback4(h.0[4]) {
         return false;
@@ -180,58 +206,39 @@ const fn packet4(h: &Header, direction: Direction, globals: &Globals) -> bool {
         return true;
     }
     // A later fragment carries no ports to judge.
-    let later_fragment = h.number(6) & 0x1fff != 0;
-    !later_fragment && peer_is_ours(h.byte(9) as u32, peer_port(h, PORTS4, direction), globals)
+    let later_fragment = h.halves(1).1 & 0x1fff != 0;
+    !later_fragment && peer_is_ours(&Ends::of4(h), direction, globals)
 }
 
-#[inline(always)]
-const fn packet6(h: &Header, direction: Direction, globals: &Globals) -> bool {
-    let next_header = h.byte(6) as u32;
-    if transport(next_header).is_none() || !h.addr6(2).is_loopback6() || !h.addr6(6).is_loopback6() {
-        return false;
-    }
-    globals.shared_netns == 0 || peer_is_ours(next_header, peer_port(h, PORTS6, direction), globals)
-}
-
-#[inline(always)]
-const fn peer_port(h: &Header, at: usize, direction: Direction) -> u16 {
-    match direction {
-        Direction::Egress => h.number(at + 2),
-        Direction::Ingress => h.number(at),
-    }
-}
-
-/// The end of a packet that is not the command's, as far as it was read: address and port, and the IP protocol.
+/// Whether an IPv6 packet may pass: with TCP or UDP as its first next header, between `::1` and itself; in the host's
+/// namespace only with a listener of ours as peer.
 #[inline(always)]
 #[must_use]
-pub const fn peer(ethertype: u16, header: &Header, direction: Direction) -> (Addr, u16, u32) {
-    let egress = matches!(direction, Direction::Egress);
-    if ethertype == ETH_P_IP {
-        let addr = if egress { header.addr4(4) } else { header.addr4(3) };
-        return (addr, peer_port(header, PORTS4, direction), header.byte(9) as u32);
+pub const fn packet6(h: &Header6, direction: Direction, globals: &Globals) -> bool {
+    let ends = Ends::of6(h);
+    let is_ipv6 = h.byte(0) >> 4 == 6;
+    if !is_ipv6 || transport(ends.protocol).is_none() {
+        return false;
     }
-    let addr = if egress { header.addr6(6) } else { header.addr6(2) };
-    (addr, peer_port(header, PORTS6, direction), header.byte(6) as u32)
+    if !ends.src.addr.is_loopback6() || !ends.dst.addr.is_loopback6() {
+        return false;
+    }
+    globals.shared_netns == 0 || peer_is_ours(&ends, direction, globals)
 }
 
 #[inline(always)]
-const fn peer_is_ours(protocol: u32, port: u16, globals: &Globals) -> bool {
-    match transport(protocol) {
-        Some(transport) => is_ours(port, transport, globals),
+const fn peer_is_ours(ends: &Ends, direction: Direction, globals: &Globals) -> bool {
+    match transport(ends.protocol) {
+        Some(transport) => is_ours(ends.peer(direction).port, transport, globals),
         None => false,
     }
 }
 
-/// Whether a packet that may pass egress is a datagram to the stub; its source address and port if it is.
+/// Whether a packet that may pass egress is a datagram to the stub.
 #[inline(always)]
 #[must_use]
-pub const fn query(ethertype: u16, header: &Header, globals: &Globals) -> Option<(Addr, u16)> {
-    let (_, to, protocol) = peer(ethertype, header, Direction::Egress);
-    if protocol != IPPROTO_UDP || to != globals.dns_port {
-        return None;
-    }
-    let (addr, port, _) = peer(ethertype, header, Direction::Ingress);
-    Some((addr, port))
+pub const fn is_query(ends: &Ends, globals: &Globals) -> bool {
+    ends.protocol == IPPROTO_UDP && ends.dst.port == globals.dns_port
 }
 
 /// What a refused connect() is reported as.

@@ -108,26 +108,26 @@ fn answers_of_the_stub_are_known_by_address_and_port() {
     assert!(!from_listener(&lo, 8080, &OWN));
 }
 
-fn header(bytes: &[u8; 44]) -> Header {
-    let mut words = [0; 11];
+fn words<const N: usize>(bytes: &[u8]) -> Header<N> {
+    let mut words = [0; N];
     for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
         *word = u32::from_ne_bytes(bytes.try_into().unwrap());
     }
     Header(words)
 }
 
-fn v4(first: u8, src: [u8; 4], dst: [u8; 4], protocol: u8, ports: (u16, u16)) -> Header {
-    let mut h = [0; 44];
+fn v4(first: u8, src: [u8; 4], dst: [u8; 4], protocol: u8, ports: (u16, u16)) -> Header4 {
+    let mut h = [0; 24];
     h[0] = first;
     h[9] = protocol;
     h[12..16].copy_from_slice(&src);
     h[16..20].copy_from_slice(&dst);
     h[20..22].copy_from_slice(&ports.0.to_be_bytes());
     h[22..24].copy_from_slice(&ports.1.to_be_bytes());
-    header(&h)
+    words(&h)
 }
 
-fn v6(next: u8, src: &str, dst: &str, ports: (u16, u16)) -> Header {
+fn v6(next: u8, src: &str, dst: &str, ports: (u16, u16)) -> Header6 {
     let mut h = [0; 44];
     h[0] = 0x60;
     h[6] = next;
@@ -135,7 +135,7 @@ fn v6(next: u8, src: &str, dst: &str, ports: (u16, u16)) -> Header {
     h[24..40].copy_from_slice(&dst.parse::<std::net::Ipv6Addr>().unwrap().octets());
     h[40..42].copy_from_slice(&ports.0.to_be_bytes());
     h[42..44].copy_from_slice(&ports.1.to_be_bytes());
-    header(&h)
+    words(&h)
 }
 
 const LO: [u8; 4] = [127, 0, 0, 1];
@@ -143,53 +143,65 @@ const LO: [u8; 4] = [127, 0, 0, 1];
 #[test]
 fn packets_stay_on_own_loopback() {
     for direction in [Direction::Egress, Direction::Ingress] {
-        let pass = |ethertype, header: &Header| packet(ethertype, header, direction, &OWN);
-        assert!(pass(ETH_P_IP, &v4(0x45, LO, [127, 3, 2, 1], 6, (1000, 2000))));
-        assert!(pass(ETH_P_IP, &v4(0x45, LO, LO, 1, (0, 0))), "ICMP errors of own servers");
-        assert!(!pass(ETH_P_IP, &v4(0x46, LO, LO, 6, (1, 2))), "options: a source route");
-        assert!(!pass(ETH_P_IP, &v4(0x45, LO, [203, 0, 113, 1], 6, (1, 2))));
-        assert!(!pass(ETH_P_IP, &v4(0x45, [203, 0, 113, 1], LO, 6, (1, 2))));
-        assert!(pass(ETH_P_IPV6, &v6(6, "::1", "::1", (1, 2))));
-        assert!(pass(ETH_P_IPV6, &v6(17, "::1", "::1", (1, 2))));
-        assert!(!pass(ETH_P_IPV6, &v6(43, "::1", "::1", (1, 2))), "a routing header");
-        assert!(!pass(ETH_P_IPV6, &v6(0, "::1", "::1", (1, 2))), "hop-by-hop options");
-        assert!(!pass(ETH_P_IPV6, &v6(6, "::1", "2001:db8::1", (1, 2))));
-        assert!(!pass(ETH_P_IPV6, &v6(6, "2001:db8::1", "::1", (1, 2))));
-        assert!(!pass(ETH_P_IPV6, &v6(6, "::2", "::1", (1, 2))));
-        assert!(!pass(0x0806, &v4(0x45, LO, LO, 6, (1, 2))), "not IP");
-        assert!(!pass(ETH_P_IP, &v6(6, "::1", "::1", (1, 2))), "EtherType and version disagree");
+        let pass4 = |header: &Header4| packet4(header, direction, &OWN);
+        let pass6 = |header: &Header6| packet6(header, direction, &OWN);
+        assert!(pass4(&v4(0x45, LO, [127, 3, 2, 1], 6, (1000, 2000))));
+        assert!(pass4(&v4(0x45, LO, LO, 1, (0, 0))), "ICMP errors of own servers");
+        assert!(!pass4(&v4(0x46, LO, LO, 6, (1, 2))), "options: a source route");
+        assert!(!pass4(&v4(0x65, LO, LO, 6, (1, 2))), "not IPv4");
+        assert!(!pass4(&v4(0x45, LO, [203, 0, 113, 1], 6, (1, 2))));
+        assert!(!pass4(&v4(0x45, [203, 0, 113, 1], LO, 6, (1, 2))));
+        assert!(pass6(&v6(6, "::1", "::1", (1, 2))));
+        assert!(pass6(&v6(17, "::1", "::1", (1, 2))));
+        assert!(!pass6(&v6(43, "::1", "::1", (1, 2))), "a routing header");
+        assert!(!pass6(&v6(0, "::1", "::1", (1, 2))), "hop-by-hop options");
+        assert!(!pass6(&v6(6, "::1", "2001:db8::1", (1, 2))));
+        assert!(!pass6(&v6(6, "2001:db8::1", "::1", (1, 2))));
+        assert!(!pass6(&v6(6, "::2", "::1", (1, 2))));
+        let mut other = v6(6, "::1", "::1", (1, 2));
+        other.0[0] = u32::from_ne_bytes([0x45, 0, 0, 0]);
+        assert!(!pass6(&other), "not IPv6");
     }
 }
 
 #[test]
 fn packets_in_the_hosts_namespace_have_a_listener_of_ours_as_peer() {
     let (proxy, dns) = (SHARED.proxy_port, SHARED.dns_port);
-    let egress = |h: &Header, e| packet(e, h, Direction::Egress, &SHARED);
-    let ingress = |h: &Header, e| packet(e, h, Direction::Ingress, &SHARED);
-    assert!(egress(&v4(0x45, LO, LO, 6, (5000, proxy)), ETH_P_IP));
-    assert!(ingress(&v4(0x45, LO, LO, 6, (proxy, 5000)), ETH_P_IP));
-    assert!(egress(&v6(17, "::1", "::1", (5000, dns)), ETH_P_IPV6));
-    assert!(ingress(&v6(17, "::1", "::1", (dns, 5000)), ETH_P_IPV6));
-    assert!(!egress(&v4(0x45, LO, LO, 6, (proxy, 6379)), ETH_P_IP), "our port as source is no pass");
-    assert!(!ingress(&v4(0x45, LO, LO, 6, (6379, proxy)), ETH_P_IP));
-    assert!(!egress(&v6(6, "::1", "::1", (5000, 6379)), ETH_P_IPV6));
-    assert!(!egress(&v4(0x45, LO, LO, 17, (5000, proxy)), ETH_P_IP), "UDP to the proxy's port");
-    assert!(!egress(&v4(0x45, LO, LO, 1, (5000, dns)), ETH_P_IP), "ICMP");
+    let egress4 = |h: &Header4| packet4(h, Direction::Egress, &SHARED);
+    let ingress4 = |h: &Header4| packet4(h, Direction::Ingress, &SHARED);
+    let egress6 = |h: &Header6| packet6(h, Direction::Egress, &SHARED);
+    assert!(egress4(&v4(0x45, LO, LO, 6, (5000, proxy))));
+    assert!(ingress4(&v4(0x45, LO, LO, 6, (proxy, 5000))));
+    assert!(egress6(&v6(17, "::1", "::1", (5000, dns))));
+    assert!(packet6(&v6(17, "::1", "::1", (dns, 5000)), Direction::Ingress, &SHARED));
+    assert!(!egress4(&v4(0x45, LO, LO, 6, (proxy, 6379))), "our port as source is no pass");
+    assert!(!ingress4(&v4(0x45, LO, LO, 6, (6379, proxy))));
+    assert!(!egress6(&v6(6, "::1", "::1", (5000, 6379))));
+    assert!(!egress4(&v4(0x45, LO, LO, 17, (5000, proxy))), "UDP to the proxy's port");
+    assert!(!egress4(&v4(0x45, LO, LO, 1, (5000, dns))), "ICMP");
     let mut fragment = v4(0x45, LO, LO, 17, (5000, dns));
     fragment.0[1] = u32::from_ne_bytes([0, 0, 0, 1]);
-    assert!(!egress(&fragment, ETH_P_IP), "a later fragment has no ports");
+    assert!(!egress4(&fragment), "a later fragment has no ports");
     fragment.0[1] = u32::from_ne_bytes([0, 0, 0x20, 0]);
-    assert!(egress(&fragment, ETH_P_IP), "the first one has");
+    assert!(egress4(&fragment), "the first one has");
 }
 
 #[test]
 fn datagrams_to_the_stub_are_queries() {
-    let source = |ip: &str, port| Some((Addr::from(ip.parse::<IpAddr>().unwrap()), port));
-    assert_eq!(query(ETH_P_IP, &v4(0x45, LO, LO, 17, (5000, 53)), &OWN), source("127.0.0.1", 5000));
-    assert_eq!(query(ETH_P_IPV6, &v6(17, "::1", "::1", (5001, 53)), &OWN), source("::1", 5001));
-    assert_eq!(query(ETH_P_IP, &v4(0x45, LO, LO, 6, (5000, 53)), &OWN), None);
-    assert_eq!(query(ETH_P_IP, &v4(0x45, LO, LO, 17, (53, 5000)), &OWN), None);
-    assert_eq!(query(ETH_P_IPV6, &v6(6, "::1", "::1", (5000, 53)), &OWN), None);
+    assert!(is_query(&Ends::of4(&v4(0x45, LO, LO, 17, (5000, 53))), &OWN));
+    assert!(is_query(&Ends::of6(&v6(17, "::1", "::1", (5001, 53))), &OWN));
+    assert!(!is_query(&Ends::of4(&v4(0x45, LO, LO, 6, (5000, 53))), &OWN));
+    assert!(!is_query(&Ends::of4(&v4(0x45, LO, LO, 17, (53, 5000))), &OWN));
+    assert!(!is_query(&Ends::of6(&v6(6, "::1", "::1", (5000, 53))), &OWN));
+}
+
+#[test]
+fn the_peer_is_the_other_end() {
+    let ends = Ends::of4(&v4(0x45, LO, [127, 0, 0, 2], 17, (1, 2)));
+    assert_eq!(ends.peer(Direction::Egress), ends.dst);
+    assert_eq!(ends.peer(Direction::Ingress), ends.src);
+    assert_eq!((ends.src.port, ends.dst.port, ends.protocol), (1, 2, 17));
+    assert_eq!(ends.dst.addr, Addr::from("127.0.0.2".parse::<IpAddr>().unwrap()));
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Who is calling, and events to userspace.
 
+use core::mem::MaybeUninit;
+
 use awf_common::{Addr, Event, Origin, event::Counter};
 use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, generated::bpf_ktime_get_boot_ns,
+    bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+    generated::{bpf_get_current_comm, bpf_ktime_get_boot_ns},
 };
 
 use crate::maps::{EVENTS, count};
@@ -26,8 +29,13 @@ pub(crate) fn origin(addr: Addr, port: u16, family: u16, cookie: u64, netns: u64
 /// The current process's name; empty when the kernel does not tell.
 #[inline(always)]
 fn comm() -> [u64; 2] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bpf_get_current_comm().unwrap_or_default();
-    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+    // Not zeroed first: the compiler's memset is a loop of bytes, which the verifier walks.
+    let mut words = MaybeUninit::<[u64; 2]>::uninit();
+    // SAFETY: the helper fills all of the given number of bytes, the size of `words`, with zeroes when it fails.
+    unsafe {
+        bpf_get_current_comm(words.as_mut_ptr().cast(), size_of_val(&words) as u32);
+        words.assume_init()
+    }
 }
 
 /// Sends an event of an [`awf_common::EventKind`] with its [`awf_common::Refusal`]; a full ring is counted, never

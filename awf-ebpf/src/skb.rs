@@ -1,12 +1,17 @@
 //! cgroup_skb, both ways: what is on the wire, whatever the socket calls said.
 
+use core::mem::MaybeUninit;
+
 use awf_common::{
     EventKind, Origin, Refusal, SockKey,
-    decide::{self, Direction, ETH_P_IP, Header},
+    decide::{self, Direction, ETH_P_IP, ETH_P_IPV6, End, Ends, Header, Header4, Header6},
     event::Counter,
 };
 use aya_ebpf::{
-    helpers::generated::{bpf_sk_fullsock, bpf_skb_load_bytes},
+    helpers::{
+        bpf_get_socket_cookie,
+        generated::{bpf_get_socket_uid, bpf_sk_fullsock, bpf_skb_load_bytes},
+    },
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
@@ -26,43 +31,60 @@ pub(crate) fn skb_ingress(ctx: SkBuffContext) -> i32 {
     filter(&ctx, Direction::Ingress)
 }
 
-/// The loopback device of every network namespace (LOOPBACK_IFINDEX, include/net/flow.h). A socket bound to another
+/// `LOOPBACK_IFINDEX` (include/net/flow.h), in every namespace. Addresses alone do not tell: a socket bound to another
 /// device sends packets from `::1` to `::1` out on the wire.
 const LOOPBACK: u32 = 1;
 
 #[inline(always)]
 fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
     let globals = maps::globals();
-    let ethertype = u16::from_be(ctx.skb.protocol() as u16);
-    let mut header = Header([0; 11]);
     // SAFETY: the context is valid while the program runs.
     let by_loopback = unsafe { (*ctx.skb.skb).ifindex } == LOOPBACK;
-    if by_loopback
-        && load(ctx, &mut header, ethertype)
-        && decide::packet(ethertype, &header, direction, &globals)
-    {
-        if matches!(direction, Direction::Egress)
-            && let Some((addr, port)) = decide::query(ethertype, &header, &globals)
-        {
-            sign(ctx, SockKey { netns: 0, addr, port: u32::from(port), reserved: 0 });
-        }
-        return 1;
+    let ethertype = u16::from_be(ctx.skb.protocol() as u16);
+    let (ends, family, passes) = match ethertype {
+        ETH_P_IP => match load::<6>(ctx) {
+            Some(h) => (Ends::of4(&h), 4, decide::packet4(&h, direction, &globals)),
+            None => return drop_unread(),
+        },
+        ETH_P_IPV6 => match load::<11>(ctx) {
+            Some(h) => (Ends::of6(&h), 6, decide::packet6(&h, direction, &globals)),
+            None => return drop_unread(),
+        },
+        _ => return drop_unread(),
+    };
+    if !passes || !by_loopback {
+        report(ctx, family, ends.peer(direction), ends.protocol);
+        return 0;
     }
-    report(ethertype, &header, direction);
-    0
+    if matches!(direction, Direction::Egress) && decide::is_query(&ends, &globals) {
+        sign(ctx, ends.src);
+    }
+    1
 }
 
-/// Reads as much of the IP header as there is: 24 bytes of IPv4 with its ports, 44 of IPv6.
+/// Reads an IP header and the ports after it; `None` when the packet is shorter.
 #[inline(always)]
-fn load(ctx: &SkBuffContext, header: &mut Header, ethertype: u16) -> bool {
-    let len = if ethertype == ETH_P_IP { 24 } else { size_of::<Header>() as u32 };
-    // SAFETY: `header` is at least as long as what is asked for.
-    unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, header.0.as_mut_ptr().cast(), len) == 0 }
+fn load<const WORDS: usize>(ctx: &SkBuffContext) -> Option<Header<WORDS>> {
+    // Not zeroed first: the compiler's memset is a loop of bytes, which the verifier walks.
+    let mut header = MaybeUninit::<Header<WORDS>>::uninit();
+    let len = size_of::<Header<WORDS>>() as u32;
+    // SAFETY: the helper writes exactly `len` bytes, the size of `header`, or fails.
+    unsafe {
+        let result = bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, header.as_mut_ptr().cast(), len);
+        (result == 0).then(|| header.assume_init())
+    }
+}
+
+/// Too short, or not IP: there is nothing to tell of it.
+#[inline(always)]
+fn drop_unread() -> i32 {
+    maps::count(Counter::PacketsDropped);
+    0
 }
 
 /// Remembers who sent a query to the stub, under the source address the stub will see.
 #[inline(always)]
-fn sign(ctx: &SkBuffContext, mut key: SockKey) {
+fn sign(ctx: &SkBuffContext, src: End) {
     // SAFETY: the context is valid while the program runs; the union has one reading.
     let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     if sk.is_null() {
@@ -73,21 +95,33 @@ fn sign(ctx: &SkBuffContext, mut key: SockKey) {
     let Some(origin) = maps::stored(&CL_ORIGIN, sk.cast()) else { return };
     // SAFETY: the storage of a live socket, checked to be there.
     let origin = unsafe { &*origin };
-    key.netns = origin.netns;
+    let key = SockKey { netns: origin.netns, addr: src.addr, port: u32::from(src.port), reserved: 0 };
     let _ = QUERIES.insert(key, origin, 0);
 }
 
 /// Counts every dropped packet; tells of the 1st, 2nd, 4th, 8th … only, so that a flood cannot fill the ring.
 #[inline(always)]
-fn report(ethertype: u16, header: &Header, direction: Direction) {
+fn report(ctx: &SkBuffContext, family: u16, peer: End, protocol: u32) {
     let dropped = maps::count(Counter::PacketsDropped);
     if dropped & dropped.wrapping_sub(1) != 0 {
         return;
     }
-    let (addr, port, protocol) = decide::peer(ethertype, header, direction);
-    let family = if ethertype == ETH_P_IP { 4 } else { 6 };
+    // SAFETY: the helpers read the socket of this valid context.
+    let (cookie, uid) =
+        unsafe { (bpf_get_socket_cookie(ctx.skb.skb.cast()), bpf_get_socket_uid(ctx.skb.skb)) };
     // The packet may leave on a softirq: the current task is not the sender.
-    let origin =
-        Origin { addr, port, family, tgid: 0, cookie: 0, netns: 0, uid: 0, reserved: 0, comm: [0; 2] };
+    let origin = Origin {
+        addr: peer.addr,
+        port: peer.port,
+        family,
+        tgid: 0,
+        cookie,
+        netns: 0,
+        uid,
+        reserved: 0,
+        comm: [0; 2],
+    };
     emit::emit(EventKind::Refused as u32, Refusal::Packet as u32, protocol, 0, &origin);
 }
+
+const _: () = assert!(size_of::<Header4>() == 24 && size_of::<Header6>() == 44);
