@@ -7,6 +7,8 @@ use super::lex::Token;
 pub(super) struct Named {
     pub(super) path: Vec<String>,
     pub(super) line: usize,
+    /// Named in a module `tests`, inline or of its own file.
+    pub(super) by_test: bool,
 }
 
 /// All paths of two segments or more in the file of module `module` (`["proxy", "sni"]`).
@@ -134,7 +136,8 @@ impl Walk<'_> {
         } else {
             path
         };
-        self.found.push(Named { path: absolute, line });
+        let by_test = self.module.iter().any(|m| m == "tests");
+        self.found.push(Named { path: absolute, line, by_test });
     }
 }
 
