@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use crate::support::{Dir, UID, sh};
+use crate::support::{Dir, UID, command, sh};
 
 #[test]
 fn directories_files_sockets_and_links_are_covered() {
@@ -35,6 +35,12 @@ fn directories_files_sockets_and_links_are_covered() {
     run.init.hide = vec![secrets.clone(), file.clone(), socket, link, linked, secrets.clone(), file, missing];
     let ran = run.run();
     assert_eq!(ran.text(), format!("0\nread-only\n{}\n", libc::ECONNREFUSED));
+    let mut run = command(&["cat", "/proc/self/mountinfo"]);
+    run.init.hide = vec![secrets.clone()];
+    let mountinfo = run.run();
+    let cover =
+        mountinfo.text().lines().find(|line| line.contains(&format!(" {} ", secrets.display()))).unwrap();
+    assert!(cover.contains(" ro,nosuid,nodev,noexec"), "{cover}");
     assert_eq!(std::fs::read_to_string(secrets.join("key")).unwrap(), "secret", "the host sees what it saw");
 }
 

@@ -56,7 +56,6 @@ fn a_kill_of_awf_bpf_kills_the_command() {
     let command = Pid::from_raw(driver.line().parse().unwrap()).unwrap();
     let pidfd = pidfd_open(command, PidfdFlags::empty()).unwrap();
     driver.process.kill().unwrap();
-    driver.process.wait().unwrap();
     let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
     let ready = poll(&mut ended, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).unwrap();
     assert_eq!(ready, 1, "the command outlived awf-bpf");

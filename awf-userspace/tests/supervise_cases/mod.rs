@@ -4,11 +4,13 @@ mod ending;
 mod forwarding;
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
 use crate::support::Cgroup;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
 type Case = (&'static str, fn());
@@ -74,9 +76,7 @@ impl Driver {
     }
 
     pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        read_line(&mut self.stdout)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -90,8 +90,38 @@ impl Driver {
     /// Everything up to the last writer's end, and the exit code.
     pub(crate) fn finish(mut self) -> (String, i32) {
         let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
+        loop {
+            match read_some_line(&mut self.stdout) {
+                line if line.is_empty() => break,
+                line => rest.push_str(&line),
+            }
+        }
         let code = self.process.wait().unwrap().code().expect("the driver itself was killed");
         (rest, code)
     }
+}
+
+/// A case that fails leaves nothing behind; the cgroup goes after it.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One line without its end.
+pub(crate) fn read_line(from: &mut BufReader<impl Read + AsFd>) -> String {
+    read_some_line(from).trim_end().to_owned()
+}
+
+/// Empty at the end. Nothing to read for a minute is a failure, not a test that hangs.
+fn read_some_line(from: &mut BufReader<impl Read + AsFd>) -> String {
+    if from.buffer().is_empty() {
+        let mut waited = [PollFd::new(from.get_ref(), PollFlags::IN)];
+        let ready = poll(&mut waited, Some(&Timespec { tv_sec: 60, tv_nsec: 0 })).unwrap();
+        assert_eq!(ready, 1, "no output for a minute");
+    }
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    line
 }
