@@ -179,6 +179,9 @@ impl fmt::Debug for Kernel {
     }
 }
 
+/// The origins of accepted sockets, and the senders of datagrams to the stub.
+pub(super) type OriginMaps = (SkStorage<MapData, Origin>, HashMap<MapData, SockKey, Origin>);
+
 /// What the programs counted, all CPUs together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -195,9 +198,7 @@ impl Kernel {
     /// # Errors
     ///
     /// When a map is missing, or was taken before.
-    pub fn take_origins(
-        &mut self,
-    ) -> Result<(SkStorage<MapData, Origin>, HashMap<MapData, SockKey, Origin>), BpfError> {
+    pub fn take_origins(&mut self) -> Result<OriginMaps, BpfError> {
         let accepted = self.ebpf.take_map("AC_ORIGIN").ok_or(BpfError::Missing("map AC_ORIGIN"))?;
         let queries = self.ebpf.take_map("QUERIES").ok_or(BpfError::Missing("map QUERIES"))?;
         Ok((

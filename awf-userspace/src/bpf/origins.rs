@@ -5,6 +5,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd},
 };
 
+use super::load::OriginMaps;
 use awf_common::{Addr, Origin, SockKey};
 use aya::maps::{HashMap, MapData, SkStorage};
 
@@ -19,10 +20,7 @@ pub struct Origins {
 
 impl Origins {
     #[must_use]
-    pub fn new(
-        (accepted, queries): (SkStorage<MapData, Origin>, HashMap<MapData, SockKey, Origin>),
-        netns: u64,
-    ) -> Self {
+    pub fn new((accepted, queries): OriginMaps, netns: u64) -> Self {
         Self { accepted, queries, netns }
     }
 

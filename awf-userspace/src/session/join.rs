@@ -18,27 +18,24 @@ use crate::{
 
 /// The proxy's and the stub's view of the kernel side.
 #[derive(Debug)]
-pub struct KernelView {
+pub(super) struct KernelView {
     origins: Origins,
     processes: Arc<Processes>,
 }
 
 impl KernelView {
-    #[must_use]
-    pub fn new(origins: Origins, processes: Arc<Processes>) -> Self {
+    pub(super) fn new(origins: Origins, processes: Arc<Processes>) -> Self {
         Self { origins, processes }
     }
 
     /// Who sent the datagram that came to the stub from `source`.
-    #[must_use]
-    pub fn process_of_query(&self, source: SocketAddr) -> Option<ProcessInfo> {
+    pub(super) fn process_of_query(&self, source: SocketAddr) -> Option<ProcessInfo> {
         let origin = self.origins.of_query(source)?;
         Some(self.processes.describe(&Caller::from(&origin)))
     }
 
     /// Who made the connection that the stub accepted.
-    #[must_use]
-    pub fn origin_of(&self, socket: BorrowedFd<'_>) -> Option<awf_common::Origin> {
+    pub(super) fn origin_of(&self, socket: BorrowedFd<'_>) -> Option<awf_common::Origin> {
         self.origins.of_connection(socket)
     }
 }
@@ -62,7 +59,7 @@ const KEYS: usize = 4096;
 /// Turns what the kernel refused into audit records: of equal ones the 1st, 2nd, 4th, 8th …, so that a flood
 /// fills neither the disk nor our time. The kernel's own counters count them all.
 #[derive(Debug)]
-pub struct Refusals<A> {
+pub(super) struct Refusals<A> {
     recorder: Arc<A>,
     seen: Mutex<HashMap<Option<Key>, u64>>,
 }
@@ -71,13 +68,12 @@ pub struct Refusals<A> {
 type Key = (u32, u32, (IpAddr, u16), u32);
 
 impl<A: Recorder> Refusals<A> {
-    #[must_use]
-    pub fn new(recorder: Arc<A>) -> Self {
+    pub(super) fn new(recorder: Arc<A>) -> Self {
         Self { recorder, seen: Mutex::default() }
     }
 
     /// Records `notice`, unless it is one too many of its kind.
-    pub fn take(&self, notice: Notice) {
+    pub(super) fn take(&self, notice: Notice) {
         let origin = notice.event.origin;
         let at = (IpAddr::from(origin.addr), origin.port);
         if !self.is_due((origin.tgid, notice.event.refusal, at, notice.event.protocol)) {

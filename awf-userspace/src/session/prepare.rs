@@ -2,10 +2,12 @@
 
 use std::{
     env, fs,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::SessionError;
 use crate::{
@@ -18,19 +20,21 @@ use crate::{
         hide,
         identity::{self, Caller, Identity},
     },
-    sys::{ifaddrs, signalfd::SignalMask},
+    sys::ifaddrs,
 };
 
 /// Where audit records go that are given no other place.
 const AUDIT: &str = "/var/log/awf-bpf";
 /// HOME of a user who has none, on a tmpfs that covers our state.
 const HOME: &str = "/run/awf-bpf/home";
+/// As systemd gives to services that others depend on.
+const OOM_SCORE: i32 = -500;
 /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h): the inode of the first pid namespace.
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
 /// Whom the command runs as, and where.
 #[derive(Debug)]
-pub struct Command {
+pub(super) struct Command {
     identity: Identity,
     home_on_tmpfs: bool,
     cwd: PathBuf,
@@ -41,7 +45,7 @@ pub struct Command {
 /// # Errors
 ///
 /// When we are not root, or nobody can be chosen.
-pub fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
+pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     let here = env::current_dir().unwrap_or_else(|_| "/".into());
     let caller = Caller {
         euid: rustix::process::geteuid().as_raw(),
@@ -65,14 +69,13 @@ pub fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
 
 impl Command {
     /// What `__init` is told.
-    #[must_use]
-    pub fn init(
+    pub(super) fn init(
         &self,
         plan: &SessionPlan,
         run_id: &str,
         proxy: SocketAddr,
         test: &SelfTest,
-        sigmask: SignalMask,
+        restore: Restore,
     ) -> InitSpec {
         let facts = RunFacts {
             proxy,
@@ -86,9 +89,30 @@ impl Command {
         init.hide = hide::services(self.identity.uid);
         init.home_tmpfs = self.home_on_tmpfs.then(|| self.identity.home.clone());
         init.self_test = Some(test.clone());
-        init.restore = Restore { sigmask, ..Restore::default() };
+        init.restore = restore;
         init
     }
+}
+
+/// Makes room for many connections and the kernel think twice before it kills us for memory: without us the command
+/// has no network. What it was before is the command's to have.
+pub(super) fn raise_limits() -> Restore {
+    Restore { nofile: raise_nofile(), oom_score_adj: lower_oom_score(), ..Restore::default() }
+}
+
+fn raise_nofile() -> Option<(u64, u64)> {
+    let found = getrlimit(Resource::Nofile);
+    let (soft, hard) = (found.current?, found.maximum?);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(hard), maximum: Some(hard) }).ok()?;
+    Some((soft, hard))
+}
+
+fn lower_oom_score() -> Option<i32> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let found = fs::read_to_string(FILE).ok()?.trim().parse().ok()?;
+    // It takes CAP_SYS_RESOURCE, which containers may lack.
+    fs::write(FILE, OOM_SCORE.to_string()).ok()?;
+    Some(found)
 }
 
 /// The resolver the proxy and the stub use, in the host's network.
@@ -96,10 +120,12 @@ impl Command {
 /// # Errors
 ///
 /// When the host's resolv.conf cannot be read or names no server.
-pub fn upstream(plan: &SessionPlan) -> Result<Upstream, SessionError> {
+pub(super) fn upstream(plan: &SessionPlan) -> Result<Upstream, SessionError> {
     const RESOLV_CONF: &str = "/etc/resolv.conf";
     let servers = match &plan.dns_servers {
         Some(servers) => servers.clone(),
+        // Nothing will ever be resolved: a host without a resolver can still run the command.
+        None if plan.policy.allows_nothing() => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))],
         None => {
             let text = fs::read_to_string(RESOLV_CONF).map_err(SessionError::ResolvConf)?;
             parse_resolv_conf(&text, RESOLV_CONF)?
@@ -113,7 +139,7 @@ pub fn upstream(plan: &SessionPlan) -> Result<Upstream, SessionError> {
 /// # Errors
 ///
 /// When its file cannot be made, or could be replaced by someone else.
-pub fn audit(plan: &SessionPlan, id: &str) -> Result<JsonSink, SessionError> {
+pub(super) fn audit(plan: &SessionPlan, id: &str) -> Result<JsonSink, SessionError> {
     let dir = plan.audit_dir.clone().unwrap_or_else(|| Path::new(AUDIT).join(id));
     if plan.audit_dir.is_none() {
         fs::create_dir_all(AUDIT).map_err(|source| SessionError::AuditDir { path: AUDIT.into(), source })?;
@@ -129,12 +155,11 @@ pub fn audit(plan: &SessionPlan, id: &str) -> Result<JsonSink, SessionError> {
 /// # Errors
 ///
 /// When the kernel does not tell: without them a name could lead to this host's services.
-pub fn own_addresses() -> Result<Vec<IpAddr>, SessionError> {
+pub(super) fn own_addresses() -> Result<Vec<IpAddr>, SessionError> {
     ifaddrs::addresses().map_err(SessionError::OwnAddresses)
 }
 
 /// Whether our /proc numbers processes as the kernel programs do.
-#[must_use]
-pub fn in_first_pid_namespace() -> bool {
+pub(super) fn in_first_pid_namespace() -> bool {
     fs::metadata("/proc/self/ns/pid").is_ok_and(|meta| meta.ino() == FIRST_PID_NAMESPACE)
 }

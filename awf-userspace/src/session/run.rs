@@ -20,7 +20,7 @@ use crate::{
     bpf::{BpfError, Events, Loading, Origins, Processes, Programs},
     config::{NetworkMode, SessionPlan},
     dns::{DnsError, DnsStub, Upstream},
-    jail::SelfTest,
+    jail::{Restore, SelfTest},
     launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals},
     netns::{self, CommandNetwork},
     proxy::{Limits, Proxy},
@@ -139,7 +139,8 @@ impl Run {
         ground: &Ground,
     ) -> Result<Outcome, SessionError> {
         let test = selftest::new(network.proxy.len())?;
-        let init = command.init(&self.plan, ground.id(), network.proxy_addr, &test, signals.original_mask());
+        let restore = Restore { sigmask: signals.original_mask(), ..prepare::raise_limits() };
+        let init = command.init(&self.plan, ground.id(), network.proxy_addr, &test, restore);
         let mut signals = Signals::listen(signals).map_err(SessionError::Signals)?;
         let (netns, servers) = self.start_servers(network, test)?;
 

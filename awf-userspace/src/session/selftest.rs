@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// When the kernel has no random bytes.
-pub fn new(families: usize) -> Result<SelfTest, SessionError> {
+pub(super) fn new(families: usize) -> Result<SelfTest, SessionError> {
     let mut nonce = vec![0; 16];
     rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| SessionError::SelfTest(format!("random bytes: {e}")))?;
@@ -35,7 +35,7 @@ pub fn new(families: usize) -> Result<SelfTest, SessionError> {
 /// # Errors
 ///
 /// When one does not come in time, or has another origin than was dialled.
-pub async fn answer(
+pub(super) async fn answer(
     listeners: &[TcpListener],
     origins: &impl OriginalDst,
     test: &SelfTest,

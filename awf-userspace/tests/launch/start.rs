@@ -193,7 +193,7 @@ fn the_self_test_decides_whether_the_command_runs() {
     for (v6_answer, passes) in [(&b"nonce"[..], true), (b"NONCE", false)] {
         let ((v4, first), (v6, second)) = (answer("127.0.0.1:0", b"nonce"), answer("[::1]:0", v6_answer));
         let mut run = sh("echo ran");
-        run.init.self_test = Some(SelfTest { v4, v6, nonce: b"nonce".to_vec() });
+        run.init.self_test = Some(SelfTest { addresses: vec![v4, v6], nonce: b"nonce".to_vec() });
         match run.try_run() {
             Ok(ran) => assert!(passes && ran.text() == "ran\n"),
             Err(error) => assert!(!passes && error.to_string().contains("self-test"), "{error}"),
