@@ -32,6 +32,7 @@ pub(super) fn parse(text: &str, exact: bool, list: List) -> Result<Named, Refusa
         let base = DomainName::parse(text).map_err(|error| name_refusal(error, text))?;
         Pattern { base, scope: if exact { Scope::Exact } else { Scope::Tree } }
     };
+    check_hyphens(&pattern)?;
     check_special(&pattern)?;
     if list == List::Allow {
         check_breadth(&pattern, text)?;
@@ -97,6 +98,19 @@ fn glob(label: &str) -> Result<Glob, Refusal> {
         return Err(Problem::WildcardLabel.into());
     }
     Ok(Glob::new(label.to_ascii_lowercase()))
+}
+
+/// Names that are asked for may have such labels; in a rule they are a slip, like a flag in the wrong place.
+fn check_hyphens(pattern: &Pattern) -> Result<(), Refusal> {
+    let globs = match &pattern.scope {
+        Scope::Labels { globs, .. } => globs.as_slice(),
+        _ => &[],
+    };
+    let mut labels = pattern.base.labels().chain(globs.iter().map(Glob::as_str));
+    match labels.find(|label| label.starts_with('-') || label.ends_with('-')) {
+        Some(label) => Err(Problem::Hyphen(label.to_owned()).into()),
+        None => Ok(()),
+    }
 }
 
 /// Names with a meaning of their own.

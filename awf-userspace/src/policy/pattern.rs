@@ -56,6 +56,10 @@ impl Glob {
         Self(text.into_boxed_str())
     }
 
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn matches(&self, label: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return *self.0 == *label };
         let Some(mut label) = label.strip_prefix(first) else { return false };

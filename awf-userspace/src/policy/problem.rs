@@ -33,6 +33,8 @@ pub enum Problem {
     DoubleStar,
     #[error("has a * in a label that is not plain ASCII letters, digits, - and _")]
     WildcardLabel,
+    #[error("has the label {0:?}, which begins or ends with a hyphen: no host name does (RFC 952)")]
+    Hyphen(String),
     #[error("says both = (this name only) and * (many names)")]
     ExactWildcard,
     #[error("says = of an address, which is exact already")]
