@@ -5,11 +5,12 @@
 //! ```text
 //! cli -> config -> policy
 //! cli -> session -> {cgroup, netns, bpf, proxy, dns, launch} -> {policy, audit, sys}
+//! {proxy, dns} -> resolve -> policy
 //! ```
 //!
 //! * [`policy`] is pure: names, patterns, address classes, rules -> a verdict with its reason.
-//! * [`proxy`] and [`dns`] enforce it on connections and queries; they never name [`bpf`]: the traits in
-//!   [`proxy::seam`] are joined to the kernel by [`session`].
+//! * [`proxy`] and [`dns`] enforce it on connections and queries; they name neither [`bpf`] nor each other: the
+//!   traits in [`proxy::seam`] and [`resolve`] are joined by [`session`].
 //! * [`launch`] is the parent side of the command's start, [`jail`] the child side.
 //! * [`sys`] is the only home of `unsafe`.
 
@@ -25,5 +26,6 @@ pub mod netns;
 pub mod policy;
 pub mod preflight;
 pub mod proxy;
+pub mod resolve;
 pub mod session;
 pub mod sys;

@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     audit::Decision,
     policy::DomainName,
-    proxy::seam::{Resolve, ResolveError},
+    resolve::{Resolve, ResolveError},
 };
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::{DnsError, answer};
 use crate::{
     policy::DomainName,
-    proxy::seam::{Resolve, ResolveError},
+    resolve::{Resolve, ResolveError},
 };
 
 /// From a question to its answer or failure, whatever the servers do.

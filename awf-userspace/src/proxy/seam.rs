@@ -1,12 +1,9 @@
 //! What the proxy needs from the rest, as traits: it never names `bpf` or `dns`; `session` joins them.
 
-use std::{
-    future::Future,
-    net::{IpAddr, SocketAddr},
-    os::fd::BorrowedFd,
-};
+use std::{net::SocketAddr, os::fd::BorrowedFd};
 
-use crate::{audit::ProcessInfo, policy::DomainName};
+use crate::audit::ProcessInfo;
+pub use crate::resolve::{Resolve, ResolveError};
 
 /// Which process made a connection, as the kernel saw it at connect().
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,29 +30,4 @@ pub trait OriginalDst: Send + Sync + 'static {
 
     /// What is known of the process behind a connection; at the least pid, uid and comm of `owner`.
     fn process(&self, owner: &Owner) -> ProcessInfo;
-}
-
-/// Why a name gave no address.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
-    #[error("{0} does not exist")]
-    NoSuchName(DomainName),
-    #[error("{0} has no address")]
-    NoAddress(DomainName),
-    #[error("resolving {name}: {why}")]
-    Failed { name: DomainName, why: String },
-}
-
-/// Resolves an allowed name outside the command's network.
-pub trait Resolve: Send + Sync + 'static {
-    /// IPv6 and IPv4 addresses of `name`, in the order to try them; never empty.
-    fn resolve(&self, name: &DomainName) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send;
-
-    /// The names for which the command was lately given `ip` as an answer, the latest first. They are all that is
-    /// known of a connection whose protocol carries no name (SSH, databases); such a name is judged, and resolved
-    /// and dialled anew, like any other. Without an implementation these connections need a rule of addresses.
-    fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {
-        let _ = ip;
-        Vec::new()
-    }
 }

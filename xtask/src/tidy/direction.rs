@@ -4,7 +4,7 @@
 //! architecture, not a way to silence the check.
 
 /// A module of `awf-userspace/src` and what it may name beside itself: a module with all below it, or only a part
-/// (`proxy::seam`). Tests may name any: they stand on what the layers above set up, and are not shipped.
+/// (`jail::spec`). Tests may name any: they stand on what the layers above set up, and are not shipped.
 ///
 /// `cli -> config -> policy`; `cli -> session -> {cgroup, netns, bpf, proxy, dns, ca, launch} -> {policy, audit, sys}`.
 pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
@@ -12,15 +12,16 @@ pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("sys", &[]),
     ("audit", &["policy", "sys"]),
+    // The seam between `proxy` and `dns`: traits, no mechanism.
+    ("resolve", &["policy"]),
     // The mechanisms: siblings do not know each other, `session` joins them.
     ("cgroup", &["policy", "audit", "sys"]),
     ("netns", &["policy", "audit", "sys"]),
     ("bpf", &["policy", "audit", "sys"]),
-    // The proxy's seam is the trait that the resolver implements, so that the proxy need not name the resolver.
-    ("dns", &["proxy::seam", "policy", "audit", "sys"]),
+    ("dns", &["resolve", "policy", "audit", "sys"]),
     ("ca", &["policy", "audit", "sys"]),
     ("inject", &["policy", "audit", "sys"]),
-    ("proxy", &["ca", "inject", "policy", "audit", "sys"]),
+    ("proxy", &["ca", "inject", "resolve", "policy", "audit", "sys"]),
     // The two sides of the command's start share one description of it.
     ("jail", &["sys"]),
     ("launch", &["jail", "policy", "audit", "sys"]),
@@ -37,6 +38,7 @@ pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
             "bpf",
             "proxy",
             "dns",
+            "resolve",
             "ca",
             "inject",
             "launch",
@@ -98,7 +100,7 @@ pub(super) const BANS: &[Ban] = &[
         why: "it runs single-threaded between clone and execve, and must be small enough to audit",
     },
     Ban {
-        modules: &["proxy", "dns", "launch", "cgroup", "netns", "audit", "config", "cli"],
+        modules: &["proxy", "dns", "resolve", "launch", "cgroup", "netns", "audit", "config", "cli"],
         paths: &["aya"],
         why: "only `bpf` knows the kernel programs",
     },
@@ -118,6 +120,7 @@ pub(super) const BANS: &[Ban] = &[
             "policy",
             "preflight",
             "proxy",
+            "resolve",
             "session",
             "sys",
         ],

@@ -1,0 +1,30 @@
+//! From names to addresses and back: what the proxy asks for and the DNS side answers, which do not know each other.
+
+use std::{future::Future, net::IpAddr};
+
+use crate::policy::DomainName;
+
+/// Why a name gave no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    #[error("{0} does not exist")]
+    NoSuchName(DomainName),
+    #[error("{0} has no address")]
+    NoAddress(DomainName),
+    #[error("resolving {name}: {why}")]
+    Failed { name: DomainName, why: String },
+}
+
+/// Resolves an allowed name outside the command's network.
+pub trait Resolve: Send + Sync + 'static {
+    /// IPv6 and IPv4 addresses of `name`, in the order to try them; never empty.
+    fn resolve(&self, name: &DomainName) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send;
+
+    /// The names for which the command was lately given `ip` as an answer, the latest first. They are all that is
+    /// known of a connection whose protocol carries no name (SSH, databases); such a name is judged, and resolved
+    /// and dialled anew, like any other. Without an implementation these connections need a rule of addresses.
+    fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {
+        let _ = ip;
+        Vec::new()
+    }
+}
