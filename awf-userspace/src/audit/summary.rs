@@ -9,6 +9,8 @@ use crate::policy::Reason;
 const TARGETS_MAX: usize = 1000;
 /// Most programs named for one target.
 const PROGRAMS_MAX: usize = 8;
+/// Most processes whose look-ups of one name are told apart; those of others are each counted.
+const LOOKERS_MAX: usize = 64;
 /// Most targets printed.
 const SHOWN_MAX: usize = 20;
 /// Longest program or host name kept, in bytes.
@@ -44,6 +46,37 @@ struct Row {
     count: u64,
     programs: BTreeSet<String>,
     allow_with: Option<String>,
+    /// How often each process (0: not known) asked for each kind of record; see [`Row::is_new_lookup`].
+    lookups: HashMap<u32, [u32; KINDS]>,
+}
+
+impl Row {
+    /// One getaddrinfo(3) asks for IPv4 and IPv6 addresses, a browser also for the service: one look-up to its
+    /// user, who is told of one. So a process has looked a name up as often as it asked for the kind of record it
+    /// asked for most.
+    fn is_new_lookup(&mut self, query: &Record) -> bool {
+        let pid = query.process.as_ref().map_or(0, |process| process.pid);
+        if self.lookups.len() >= LOOKERS_MAX && !self.lookups.contains_key(&pid) {
+            return true;
+        }
+        let kinds = self.lookups.entry(pid).or_default();
+        let most = kinds.iter().copied().max().unwrap_or(0);
+        let kind = &mut kinds[kind(query)];
+        *kind = kind.saturating_add(1);
+        *kind > most
+    }
+}
+
+/// The kinds of records told apart; the last is all others.
+const KINDS: usize = 4;
+
+fn kind(query: &Record) -> usize {
+    match query.method.as_deref() {
+        Some("A") => 0,
+        Some("AAAA") => 1,
+        Some("HTTPS" | "SVCB") => 2,
+        _ => 3,
+    }
 }
 
 impl Summary {
@@ -53,27 +86,36 @@ impl Summary {
         if record.reason == Reason::UdpConnectRefused {
             return;
         }
-        match record.decision {
-            Decision::Allow => {
-                // A look-up is part of the connection it is for; a refused one is all there is of it.
-                self.allowed += u64::from(record.event != EventKind::Dns);
-                return;
-            }
-            Decision::Deny => self.denied += 1,
-            Decision::WouldDeny => self.would_deny += 1,
+        if record.decision == Decision::Allow {
+            // A look-up is part of the connection it is for; a refused one is all there is of it.
+            self.allowed += u64::from(record.event != EventKind::Dns);
+            return;
         }
         let target = Target { host: host(record), port: record.port, reason: record.reason };
         if self.targets.len() >= TARGETS_MAX && !self.targets.contains_key(&target) {
             self.beyond += 1;
+            self.count(record.decision);
             return;
         }
         let row = self.targets.entry(target).or_default();
+        if record.event == EventKind::Dns && !row.is_new_lookup(record) {
+            return;
+        }
         row.count += 1;
         if let Some(program) = program(record).filter(|_| row.programs.len() < PROGRAMS_MAX) {
             row.programs.insert(program);
         }
         if row.allow_with.is_none() {
             row.allow_with.clone_from(&record.allow_with);
+        }
+        self.count(record.decision);
+    }
+
+    fn count(&mut self, decision: Decision) {
+        match decision {
+            Decision::Allow => {}
+            Decision::Deny => self.denied += 1,
+            Decision::WouldDeny => self.would_deny += 1,
         }
     }
 

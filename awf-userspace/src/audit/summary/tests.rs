@@ -50,6 +50,31 @@ fn quiet_when_nothing_was_blocked() {
 }
 
 #[test]
+fn the_queries_of_one_look_up_are_counted_once() {
+    let mut summary = Summary::default();
+    let mut look = |pid: Option<u32>, kind: &str| {
+        let mut record = denial("a.test");
+        (record.event, record.port, record.method) = (EventKind::Dns, None, Some(kind.to_owned()));
+        record.process = pid.map(|pid| ProcessInfo { pid, comm: "curl".into(), ..ProcessInfo::default() });
+        summary.add(&record);
+        summary.denied
+    };
+    assert_eq!((look(Some(1), "A"), look(Some(1), "AAAA")), (1, 1), "glibc");
+    assert_eq!((look(Some(2), "AAAA"), look(Some(2), "A"), look(Some(2), "HTTPS")), (2, 2, 2), "a browser");
+    assert_eq!((look(Some(1), "AAAA"), look(Some(1), "A")), (3, 3), "again");
+    assert_eq!((look(None, "A"), look(None, "AAAA")), (4, 4), "not known who");
+    for pid in 0..1000 {
+        look(Some(pid), "TXT");
+    }
+    assert!(summary.targets.values().all(|row| row.lookups.len() <= LOOKERS_MAX));
+    assert!(summary.text().contains("a.test (not in allowlist), "), "{}", summary.text());
+    // A connection is one attempt, whoever else made one.
+    add(&mut summary, "b.test", Some("/usr/bin/curl"), "--allow-domains b.test");
+    add(&mut summary, "b.test", Some("/usr/bin/curl"), "--allow-domains b.test");
+    assert!(summary.text().contains("b.test:443 (not in allowlist), 2 times by curl"), "{}", summary.text());
+}
+
+#[test]
 fn memory_and_text_are_bounded_and_the_rest_is_counted() {
     let mut summary = Summary::default();
     for n in 0..TARGETS_MAX + 500 {
