@@ -33,7 +33,8 @@ pub(crate) fn sockops_accept(ctx: SockOpsContext) -> u32 {
 
 #[inline(always)]
 fn remember(ctx: &SockOpsContext) {
-    if remote_port(ctx) != maps::globals().proxy_port {
+    let (port, globals) = (remote_port(ctx), maps::globals());
+    if port != globals.proxy_port && port != globals.dns_port {
         return;
     }
     let Some(origin) = maps::stored(&CL_ORIGIN, socket(ctx)) else { return };

@@ -10,7 +10,7 @@
 //!
 //! * [`policy`] is pure: names, patterns, address classes, rules -> a verdict with its reason.
 //! * [`proxy`] and [`dns`] enforce it on connections and queries; they name neither [`bpf`] nor each other: the
-//!   traits in [`proxy::seam`] and [`resolve`] are joined by [`session`].
+//!   traits in [`proxy::seam`], [`dns::QuerySource`] and [`resolve`] are joined by [`session`].
 //! * [`launch`] is the parent side of the command's start, [`jail`] the child side.
 //! * [`sys`] is the only home of `unsafe`.
 

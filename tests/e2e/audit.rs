@@ -86,6 +86,41 @@ fn a_process_that_lived_a_millisecond_is_named() {
 }
 
 #[test]
+fn a_query_is_named_over_udp_and_tcp() {
+    let lab = Lab::new();
+    let run = || lab.awf().allow("allowed.test");
+    for server in ["@203.0.113.53", "@2001:db8:2::53", "@127.0.0.1"] {
+        for transport in ["+notcp", "+tcp"] {
+            let out = run().run(&["dig", transport, server, "denied.test"]);
+            let records = out.ok().records(&[("event", "dns".into()), ("host", "denied.test".into())]);
+            let [record] = records.as_slice() else { panic!("one record\n{out}") };
+            assert!(text(record, "exe").ends_with("/dig"), "{record:#}");
+            assert_eq!((&record["argv"][1], record["uid"].as_u64()), (&transport.into(), Some(UID.into())));
+            out.stderr_contains("Blocked: denied.test (not in allowlist), once by dig");
+        }
+    }
+    let out = run().run(&["dig", "+short", "+tcp", "allowed.test"]);
+    let records = out.ok().records(&[("event", "dns".into()), ("host", "allowed.test".into())]);
+    assert!(records.len() == 1 && text(&records[0], "exe").ends_with("/dig"), "{out}");
+    lab.assert_untouched("denied.test");
+}
+
+#[test]
+fn a_look_up_of_both_families_is_blocked_once_and_recorded_twice() {
+    let lab = Lab::new();
+    let out = lab.awf().allow("allowed.test").no_proxy_env().run(&["curl", "-sS", "https://denied.test/"]);
+    out.fails()
+        .stderr_contains("0 allowed, 1 blocked")
+        .stderr_contains("Blocked: denied.test (not in allowlist), once by curl");
+    let kinds: HashSet<_> = out
+        .records(&[("event", "dns".into()), ("comm", "curl".into()), ("host", "denied.test".into())])
+        .iter()
+        .map(|record| text(record, "method").to_owned())
+        .collect();
+    assert_eq!(kinds, HashSet::from(["A".to_owned(), "AAAA".to_owned()]), "{out}");
+}
+
+#[test]
 fn identifiers_are_unique_and_the_run_is_one() {
     let lab = Lab::new();
     let out =

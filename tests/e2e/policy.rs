@@ -216,6 +216,29 @@ fn a_raw_protocol_passes_on_a_tcp_rule_only() {
         .check(!out.records(&[("decision", "deny".into())]).is_empty(), || "a denial on record".into());
 }
 
+/// `psql`, without one setting: the address dialled is one that the name was answered with.
+#[test]
+fn a_raw_protocol_passes_by_name_without_proxy_variables() {
+    let lab = Lab::new();
+    let talk = |host: &str| {
+        format!("exec 3<>/dev/tcp/{host}/5432; read -r line <&3; echo \"$line\"; echo ping >&3; head -n1 <&3")
+    };
+    let run = lab.awf().allow("tcp://allowed.test:5432,tcp://v6only.test:5432").no_proxy_env();
+    for host in ["allowed.test", "v6only.test"] {
+        let out = run.sh(&talk(host));
+        out.ok().stdout_is("220 lab ready\r\nping\n");
+        let record = [("event", "connection".into()), ("host", host.into()), ("decision", "allow".into())];
+        out.check(out.records(&record).len() == 1, || format!("a connection to {host} by name"));
+    }
+    // The name opens its own addresses only, and only once it has been asked for.
+    let refused =
+        |address: &str| format!("exec 3<>/dev/tcp/{address}/5432; echo ping >&3; ! grep -q lab <&3");
+    let script = format!("getent hosts allowed.test; {}", refused("203.0.113.20"));
+    run.sh(&script).ok().fast().denied("203.0.113.20", "no_name");
+    run.sh(&refused("203.0.113.10")).ok().fast().denied("203.0.113.10", "no_name");
+    lab.assert_not_dialled("denied.test");
+}
+
 #[test]
 fn connect_tunnels_a_raw_protocol_to_a_tcp_rules_name() {
     let lab = Lab::new();

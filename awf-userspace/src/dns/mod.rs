@@ -7,11 +7,13 @@
 
 mod answer;
 mod error;
+mod given;
 mod local;
 mod note;
 mod refusal;
 mod serve;
 mod servers;
+mod source;
 mod stub;
 mod upstream;
 mod wire;
@@ -19,6 +21,7 @@ mod wire;
 pub use error::DnsError;
 pub use serve::Limits;
 pub use servers::{PORT, parse_resolv_conf};
+pub use source::QuerySource;
 pub use stub::DnsStub;
 pub use upstream::Upstream;
 

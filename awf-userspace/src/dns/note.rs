@@ -1,6 +1,5 @@
 //! The audit records of queries. Their `method` is the query type, their `status` the response code (RFC
-//! 1035, 4.1.1); `ip` is the first address given. Who asked is not known here: the kernel's event of the
-//! same moment knows.
+//! 1035, 4.1.1); `ip` is the first address given.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use crate::{
 /// An allowed name, whether or not something was found.
 pub(super) fn allowed(
     question: &Question,
-    peer: Peer,
+    peer: &Peer,
     reason: Reason,
     rule: &str,
     reply: &Reply,
@@ -35,7 +34,7 @@ pub(super) fn allowed(
 }
 
 /// A question that was refused.
-pub(super) fn refused(question: &Question, peer: Peer, refusal: &Refusal) -> Record {
+pub(super) fn refused(question: &Question, peer: &Peer, refusal: &Refusal) -> Record {
     let denied = &refusal.denied;
     Record {
         rule: denied.rule.as_deref().map(str::to_owned),
@@ -45,9 +44,14 @@ pub(super) fn refused(question: &Question, peer: Peer, refusal: &Refusal) -> Rec
 }
 
 /// A query refused before its question was read.
-pub(super) fn unread(peer: Peer, code: ResponseCode) -> Record {
+pub(super) fn unread(peer: &Peer, code: ResponseCode) -> Record {
     let reason = if code == ResponseCode::NotImp { Reason::DnsTypeRefused } else { Reason::Malformed };
     base(peer, Decision::Deny, reason, code)
+}
+
+/// A connection that the kernel side knows nothing of; it is closed unread.
+pub(super) fn stranger(peer: &Peer) -> Record {
+    Record { status: None, ..base(peer, Decision::Deny, Reason::NoOrigin, ResponseCode::Refused) }
 }
 
 fn asked(question: &Question, record: Record) -> Record {
@@ -58,7 +62,7 @@ fn asked(question: &Question, record: Record) -> Record {
     Record { host: Some(host), method: Some(question.query.query_type().to_string()), ..record }
 }
 
-fn base(peer: Peer, decision: Decision, reason: Reason, code: ResponseCode) -> Record {
+fn base(peer: &Peer, decision: Decision, reason: Reason, code: ResponseCode) -> Record {
     Record {
         event: EventKind::Dns,
         decision,
@@ -76,6 +80,6 @@ fn base(peer: Peer, decision: Decision, reason: Reason, code: ResponseCode) -> R
         bytes_up: None,
         bytes_down: None,
         ms: None,
-        process: None,
+        process: peer.process.as_deref().cloned(),
     }
 }

@@ -1,7 +1,7 @@
 //! The stub's sockets: one task each for a UDP socket and a TCP listener, one for a TCP connection, one for a
 //! question that waits for upstream; all of them bounded in number.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    DnsError, DnsStub,
+    DnsError, DnsStub, note,
     stub::{Peer, Step},
     wire::Transport,
 };
@@ -96,7 +96,8 @@ async fn datagrams<A: Recorder>(stub: Arc<DnsStub<A>>, socket: Arc<UdpSocket>) -
                 continue;
             }
         };
-        match stub.judge(&buffer[..length], Peer::new(Transport::Udp, from.ip())) {
+        let peer = Peer::new(Transport::Udp, from.ip(), stub.source.of_datagram(from));
+        match stub.judge(&buffer[..length], &peer) {
             Step::Ignore => {}
             Step::Send(answer) => send(&socket, &answer, from).await,
             Step::Ask(ask) => match Arc::clone(&stub.questions).try_acquire_owned() {
@@ -133,9 +134,14 @@ async fn connections<A: Recorder>(stub: Arc<DnsStub<A>>, listener: TcpListener) 
         };
         // Above the limit the connection is closed at once.
         let Ok(permit) = Arc::clone(&stub.connections).try_acquire_owned() else { continue };
-        let (stub, peer) = (Arc::clone(&stub), Peer::new(Transport::Tcp, from.ip()));
+        let peer = Peer::new(Transport::Tcp, from.ip(), stub.source.of_connection(stream.as_fd()));
+        if peer.process.is_none() {
+            stub.note(note::stranger(&peer));
+            continue;
+        }
+        let stub = Arc::clone(&stub);
         open.spawn(async move {
-            if let Err(e) = conversation(&stub, stream, peer).await {
+            if let Err(e) = conversation(&stub, stream, &peer).await {
                 log::debug!("DNS connection of {from}: {e}");
             }
             drop(permit);
@@ -144,7 +150,7 @@ async fn connections<A: Recorder>(stub: Arc<DnsStub<A>>, listener: TcpListener) 
 }
 
 /// Answers the queries of one connection in their order (RFC 7766 allows any).
-async fn conversation<A: Recorder>(stub: &DnsStub<A>, mut stream: TcpStream, peer: Peer) -> io::Result<()> {
+async fn conversation<A: Recorder>(stub: &DnsStub<A>, mut stream: TcpStream, peer: &Peer) -> io::Result<()> {
     stream.set_nodelay(true)?;
     while let Some(query) = timeout(stub.limits.idle, read_message(&mut stream)).await?? {
         let answer = match stub.judge(&query, peer) {

@@ -9,7 +9,8 @@ use hickory_proto::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Limits, Upstream, answer,
+    Limits, QuerySource, Upstream, answer,
+    given::Given,
     local::{self, Place},
     note,
     refusal::Refusal,
@@ -17,8 +18,9 @@ use super::{
     wire::{self, ErrorCode, Question, Received, Reply, Transport},
 };
 use crate::{
-    audit::{Record, Recorder},
+    audit::{ProcessInfo, Record, Recorder},
     policy::{DomainName, Policy, Reason, Verdict},
+    resolve::{Resolve, ResolveError},
 };
 
 /// Answers the command's queries. Only an A or AAAA query for an allowed name ever leads to a question
@@ -33,22 +35,26 @@ pub struct DnsStub<A> {
     policy: Arc<Policy>,
     upstream: Arc<Upstream>,
     recorder: Arc<A>,
+    pub(super) source: Arc<dyn QuerySource>,
+    given: Given,
     pub(super) limits: Limits,
     pub(super) questions: Arc<Semaphore>,
     pub(super) connections: Arc<Semaphore>,
 }
 
 /// Where a query came from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) transport: Transport,
     /// 4 or 6: of the command's own socket.
     pub(super) family: u8,
+    pub(super) process: Option<Arc<ProcessInfo>>,
 }
 
 impl Peer {
-    pub(super) fn new(transport: Transport, ip: IpAddr) -> Self {
-        Self { transport, family: if ip.to_canonical().is_ipv4() { 4 } else { 6 } }
+    pub(super) fn new(transport: Transport, ip: IpAddr, process: Option<ProcessInfo>) -> Self {
+        let family = if ip.to_canonical().is_ipv4() { 4 } else { 6 };
+        Self { transport, family, process: process.map(Arc::new) }
     }
 }
 
@@ -73,8 +79,13 @@ pub(super) struct Ask {
 
 impl<A: Recorder> DnsStub<A> {
     #[must_use]
-    pub fn new(policy: Arc<Policy>, upstream: Arc<Upstream>, recorder: Arc<A>) -> Self {
-        Self::with_limits(policy, upstream, recorder, Limits::default())
+    pub fn new(
+        policy: Arc<Policy>,
+        upstream: Arc<Upstream>,
+        recorder: Arc<A>,
+        source: Arc<dyn QuerySource>,
+    ) -> Self {
+        Self::with_limits(policy, upstream, recorder, source, Limits::default())
     }
 
     #[must_use]
@@ -82,15 +93,17 @@ impl<A: Recorder> DnsStub<A> {
         policy: Arc<Policy>,
         upstream: Arc<Upstream>,
         recorder: Arc<A>,
+        source: Arc<dyn QuerySource>,
         limits: Limits,
     ) -> Self {
         let questions = Arc::new(Semaphore::new(limits.questions));
         let connections = Arc::new(Semaphore::new(limits.connections));
-        Self { policy, upstream, recorder, limits, questions, connections }
+        let given = Given::default();
+        Self { policy, upstream, recorder, source, given, limits, questions, connections }
     }
 
     /// Judges one message without waiting for anything.
-    pub(super) fn judge(&self, bytes: &[u8], peer: Peer) -> Step {
+    pub(super) fn judge(&self, bytes: &[u8], peer: &Peer) -> Step {
         match wire::read(bytes) {
             Received::Noise => Step::Ignore,
             Received::Refused(head, code) => {
@@ -101,7 +114,7 @@ impl<A: Recorder> DnsStub<A> {
         }
     }
 
-    fn judge_question(&self, question: Question, peer: Peer) -> Step {
+    fn judge_question(&self, question: Question, peer: &Peer) -> Step {
         let refuse = |refusal| Step::Send(self.refuse(&question, peer, refusal));
         let kind = question.query.query_type();
         if question.query.query_class() != DNSClass::IN {
@@ -133,14 +146,14 @@ impl<A: Recorder> DnsStub<A> {
     }
 
     /// Goes on with an allowed name.
-    fn judge_type(&self, question: Question, peer: Peer, name: DomainName, rule: Arc<str>) -> Step {
+    fn judge_type(&self, question: Question, peer: &Peer, name: DomainName, rule: Arc<str>) -> Step {
         match question.query.query_type() {
             RecordType::A | RecordType::AAAA if !self.recorder.is_keeping() => {
                 let refusal = Refusal::failure(Reason::AuditFailed, "the audit record cannot be written");
                 Step::Send(self.refuse(&question, peer, refusal))
             }
             RecordType::A | RecordType::AAAA => {
-                Step::Ask(Ask { question, peer, name, rule, begun: Instant::now() })
+                Step::Ask(Ask { question, peer: peer.clone(), name, rule, begun: Instant::now() })
             }
             // "No such record": a client that learnt of HTTP/3 or of an ECH key would try what the proxy
             // must refuse.
@@ -159,11 +172,15 @@ impl<A: Recorder> DnsStub<A> {
     /// Asks upstream and makes the answer.
     pub(super) async fn ask(&self, ask: Ask) -> Vec<u8> {
         let found = self.upstream.ask(&ask.name, ask.question.query.query_type()).await;
-        let Ask { question, peer, rule, begun, .. } = ask;
+        let Ask { question, peer, name, rule, begun } = ask;
         let (reason, reply) = match found {
             Ok(Found::Records(records)) => match self.pass_on(&question, &records) {
-                Ok(answers) => (Reason::Allowed, Reply::records(answers)),
-                Err(refusal) => return self.refuse(&question, peer, refusal),
+                Ok(answers) => {
+                    // Before the answer leaves: the connection it is for may follow at once.
+                    self.given.add(&name, answer::addresses(&answers), Instant::now());
+                    (Reason::Allowed, Reply::records(answers))
+                }
+                Err(refusal) => return self.refuse(&question, &peer, refusal),
             },
             Ok(Found::NoData { soa }) => (Reason::Allowed, Reply::negative(ResponseCode::NoError, soa)),
             Ok(Found::NoSuchName { soa }) => (Reason::Allowed, Reply::negative(ResponseCode::NXDomain, soa)),
@@ -172,7 +189,7 @@ impl<A: Recorder> DnsStub<A> {
                 (Reason::ResolveFailed, Reply::refusal(ResponseCode::ServFail, ErrorCode::NetworkError, why))
             }
         };
-        self.note(note::allowed(&question, peer, reason, &rule, &reply, Some(begun.elapsed())));
+        self.note(note::allowed(&question, &peer, reason, &rule, &reply, Some(begun.elapsed())));
         wire::write(&question, reply, peer.transport)
     }
 
@@ -194,15 +211,25 @@ impl<A: Recorder> DnsStub<A> {
     /// Refuses a question there is no room for.
     pub(super) fn overloaded(&self, ask: &Ask) -> Vec<u8> {
         let refusal = Refusal::failure(Reason::LimitExceeded, "too many questions at once");
-        self.refuse(&ask.question, ask.peer, refusal)
+        self.refuse(&ask.question, &ask.peer, refusal)
     }
 
-    fn refuse(&self, question: &Question, peer: Peer, refusal: Refusal) -> Vec<u8> {
+    fn refuse(&self, question: &Question, peer: &Peer, refusal: Refusal) -> Vec<u8> {
         self.note(note::refused(question, peer, &refusal));
         wire::write(question, refusal.into_reply(), peer.transport)
     }
 
-    fn note(&self, record: Record) {
+    pub(super) fn note(&self, record: Record) {
         self.recorder.record(self.recorder.next_id(), record);
+    }
+}
+
+impl<A: Recorder> Resolve for DnsStub<A> {
+    async fn resolve(&self, name: &DomainName) -> Result<Vec<IpAddr>, ResolveError> {
+        self.upstream.resolve(name).await
+    }
+
+    fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {
+        self.given.names_of(ip, Instant::now())
     }
 }

@@ -62,6 +62,60 @@ async fn allowed_names_are_answered_over_udp_and_tcp_and_both_families() {
 }
 
 #[tokio::test]
+async fn every_record_names_who_asked() {
+    let lab = Lab::start().await;
+    for name in ["ok.up.test.", "evil.test."] {
+        let query = question(name, RecordType::A, None);
+        lab.send(lab.udp[0], &query).await;
+        lab.send(lab.udp[1], &query).await;
+        ask_tcp(&mut lab.connect().await, &query).await.unwrap();
+    }
+    lab.send(lab.udp[0], &question("ok.up.test.", RecordType::HTTPS, None)).await;
+    let not_one = [&question("evil.test.", RecordType::A, None)[..5], &[0; 7]].concat();
+    lab.send(lab.udp[0], &not_one).await;
+    let notes = lab.notes.all.lock().unwrap();
+    let named: Vec<_> = notes.iter().map(|note| note.process.as_ref().unwrap().comm.as_str()).collect();
+    assert_eq!(named, ["udp4", "udp6", "tcp", "udp4", "udp6", "tcp", "udp4", "udp4"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_the_commands_is_closed() {
+    let stranger = Asker { pid: 7, knows_connections: false };
+    let lab = Lab::asked_by(stranger, &["up.test"], true, Limits::default()).await;
+    let query = question("ok.up.test.", RecordType::A, None);
+    assert!(ask_tcp(&mut lab.connect().await, &query).await.is_none());
+    assert_eq!((lab.server.asked().len(), lab.reasons()), (0, vec!["no_origin"]));
+}
+
+#[tokio::test]
+async fn the_names_an_address_was_given_for_are_known() {
+    let lab = Lab::with(&["up.test", "10.0.0.1:5432"], true, Limits::default()).await;
+    let names =
+        |ip: &str| lab.stub.names_of(ips(&[ip])[0]).iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (name, kind) in [
+        ("four.up.test.", RecordType::A),
+        ("alias.up.test.", RecordType::A),
+        ("OK.up.test.", RecordType::AAAA),
+        ("mixed.up.test.", RecordType::A),
+        ("evil.test.", RecordType::A),
+    ] {
+        lab.ask(name, kind).await;
+    }
+    assert_eq!(names("198.51.100.4"), ["four.up.test"]);
+    assert_eq!(
+        names("198.51.100.5"),
+        ["alias.up.test"],
+        "the name that was asked for, not the alias's target"
+    );
+    assert_eq!(names("2001:db8::3"), ["ok.up.test"]);
+    for never_given in ["10.0.0.2", "198.51.100.1", "203.0.113.1"] {
+        assert!(names(never_given).is_empty(), "{never_given}");
+    }
+    lab.ask("deaf6.up.test.", RecordType::A).await;
+    assert_eq!(names("198.51.100.4"), ["deaf6.up.test", "four.up.test"], "the latest first");
+}
+
+#[tokio::test]
 async fn aliases_are_followed_to_their_addresses() {
     let lab = Lab::start().await;
     let answer = lab.ask("alias.up.test.", RecordType::A).await;

@@ -12,6 +12,7 @@ use awf_common::{Addr, Refusal};
 use crate::{
     audit::{Decision, EventKind, ProcessInfo, Record, Recorder},
     bpf::{Caller, Notice, Origins, Processes},
+    dns::QuerySource,
     policy::Reason,
     proxy::{Origin, OriginalDst, Owner},
 };
@@ -27,16 +28,17 @@ impl KernelView {
     pub(super) fn new(origins: Origins, processes: Arc<Processes>) -> Self {
         Self { origins, processes }
     }
+}
 
-    /// Who sent the datagram that came to the stub from `source`.
-    pub(super) fn process_of_query(&self, source: SocketAddr) -> Option<ProcessInfo> {
+impl QuerySource for KernelView {
+    fn of_datagram(&self, source: SocketAddr) -> Option<ProcessInfo> {
         let origin = self.origins.of_query(source)?;
         Some(self.processes.describe(&Caller::from(&origin)))
     }
 
-    /// Who made the connection that the stub accepted.
-    pub(super) fn origin_of(&self, socket: BorrowedFd<'_>) -> Option<awf_common::Origin> {
-        self.origins.of_connection(socket)
+    fn of_connection(&self, conn: BorrowedFd<'_>) -> Option<ProcessInfo> {
+        let origin = self.origins.of_connection(conn)?;
+        Some(self.processes.describe(&Caller::from(&origin)))
     }
 }
 

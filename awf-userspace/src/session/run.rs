@@ -119,14 +119,15 @@ impl Run {
         let events = Events::start(kernel.take_events()?, Arc::clone(&processes), take)?;
         let kernel = Arc::new(KernelView::new(origins, processes));
         let policy = Arc::new(plan.policy.clone().with_own_addresses(prepare::own_addresses()?));
+        let source = Arc::<KernelView>::clone(&kernel);
+        let stub = Arc::new(DnsStub::new(Arc::clone(&policy), upstream, Arc::clone(audit), source));
         let proxy = Arc::new(Proxy::new(
-            Arc::clone(&policy),
+            policy,
             Arc::clone(&kernel),
-            Arc::clone(&upstream),
+            Arc::clone(&stub),
             Arc::clone(audit),
             Limits::default(),
         ));
-        let stub = Arc::new(DnsStub::new(policy, upstream, Arc::clone(audit)));
         Ok(Self { plan, kernel, proxy, stub, _events: events })
     }
 

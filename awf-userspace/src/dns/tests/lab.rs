@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    os::fd::BorrowedFd,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use tokio::{
 
 use super::super::*;
 use crate::{
-    audit::{EventId, Record, Recorder},
+    audit::{EventId, ProcessInfo, Record, Recorder},
     policy::{List, Place, Policy, Rule},
 };
 
@@ -144,6 +145,7 @@ fn cname(owner: &Name, target: &str) -> DnsRecord {
 }
 
 /// Keeps records in memory; `keeping` is what it says of itself.
+#[derive(Debug)]
 pub(super) struct Notes {
     pub(super) all: Mutex<Vec<Record>>,
     pub(super) keeping: bool,
@@ -163,10 +165,34 @@ impl Recorder for Notes {
     }
 }
 
+/// Knows every query to be of one process, but no connection while it is told so.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) pid: u32,
+    pub(super) knows_connections: bool,
+}
+
+impl Asker {
+    fn process(&self, comm: &str) -> ProcessInfo {
+        ProcessInfo { pid: self.pid, comm: comm.to_owned(), ..ProcessInfo::default() }
+    }
+}
+
+impl QuerySource for Asker {
+    fn of_datagram(&self, source: SocketAddr) -> Option<ProcessInfo> {
+        Some(self.process(if source.is_ipv4() { "udp4" } else { "udp6" }))
+    }
+
+    fn of_connection(&self, _: BorrowedFd<'_>) -> Option<ProcessInfo> {
+        self.knows_connections.then(|| self.process("tcp"))
+    }
+}
+
 /// A stub that allows `up.test` and what is below it, serving on loopback, with the server it asks.
 pub(super) struct Lab {
     pub(super) server: Server,
     pub(super) notes: Arc<Notes>,
+    pub(super) stub: Arc<DnsStub<Notes>>,
     pub(super) udp: [SocketAddr; 2],
     pub(super) tcp: SocketAddr,
     pub(super) stop: oneshot::Sender<()>,
@@ -184,10 +210,16 @@ impl Lab {
     }
 
     pub(super) async fn with(allow: &[&str], keeping: bool, limits: Limits) -> Self {
+        Self::asked_by(Asker { pid: 7, knows_connections: true }, allow, keeping, limits).await
+    }
+
+    pub(super) async fn asked_by(asker: Asker, allow: &[&str], keeping: bool, limits: Limits) -> Self {
         let server = Server::start().await;
         let upstream = Arc::new(Upstream::new(&[server.addr]).unwrap());
         let notes = Arc::new(Notes { all: Mutex::new(Vec::new()), keeping });
-        let stub = Arc::new(DnsStub::with_limits(policy(allow), upstream, Arc::clone(&notes), limits));
+        let asker = Arc::new(asker);
+        let stub = DnsStub::with_limits(policy(allow), upstream, Arc::clone(&notes), asker, limits);
+        let stub = Arc::new(stub);
         let sockets = ["127.0.0.1:0", "[::1]:0"].map(|addr| std::net::UdpSocket::bind(addr).unwrap());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let udp = [0, 1].map(|n: usize| sockets[n].local_addr().unwrap());
@@ -196,8 +228,8 @@ impl Lab {
         let shutdown = async move {
             let _ = stopped.await;
         };
-        let ended = tokio::spawn(stub.serve(sockets.into(), vec![listener], shutdown));
-        Self { server, notes, udp, tcp, stop, ended }
+        let ended = tokio::spawn(Arc::clone(&stub).serve(sockets.into(), vec![listener], shutdown));
+        Self { server, notes, stub, udp, tcp, stop, ended }
     }
 
     /// Asks over UDP and IPv4, with EDNS.
