@@ -88,6 +88,17 @@ pub const fn destination(dst: &Addr, port: u16, transport: Transport, globals: &
     }
 }
 
+/// The loopback device of every network namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
+pub const LOOPBACK_IFINDEX: u32 = 1;
+
+/// Whether a socket bound to device `ifindex` (0: to none) reaches us. Bound to another device, its packets would
+/// leave by that, even those to a loopback address; [`packet`]'s caller drops them, of which no connect() hears.
+#[inline(always)]
+#[must_use]
+pub const fn device(ifindex: u32) -> bool {
+    ifindex == 0 || ifindex == LOOPBACK_IFINDEX
+}
+
 #[inline(always)]
 const fn is_ours(port: u16, transport: Transport, globals: &Globals) -> bool {
     port == globals.dns_port || (port == globals.proxy_port && matches!(transport, Transport::Tcp))

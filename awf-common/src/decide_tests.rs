@@ -68,6 +68,12 @@ fn udp_to_anything_else_is_refused() {
 }
 
 #[test]
+fn only_sockets_of_no_device_or_of_loopback_reach_us() {
+    assert!(device(0) && device(1));
+    assert!(!device(2) && !device(u32::MAX));
+}
+
+#[test]
 fn own_loopback_is_direct() {
     for dst in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "::ffff:0.0.0.0"] {
         for transport in [Transport::Tcp, Transport::Udp] {

@@ -43,6 +43,8 @@ pub enum Refusal {
     Storage = 5,
     /// connect() to a loopback port of the host.
     HostPort = 6,
+    /// A socket bound to a network device other than loopback.
+    Device = 7,
 }
 
 impl Refusal {
@@ -56,6 +58,7 @@ impl Refusal {
             4 => Some(Self::Packet),
             5 => Some(Self::Storage),
             6 => Some(Self::HostPort),
+            7 => Some(Self::Device),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use awf_common::{
     EventKind, Refusal,
-    decide::{self, Action, ENOBUFS, EPROTONOSUPPORT, Transport},
+    decide::{self, Action, ENETUNREACH, ENOBUFS, EPROTONOSUPPORT, Transport},
     event::Counter,
 };
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
@@ -33,9 +33,13 @@ fn connect(ctx: &SockAddrContext, hook: Hook) -> i32 {
     };
     let action = decide::destination(&dst, port, transport, &globals);
     let origin = context::origin(ctx, dst, port, hook);
+    let socket = context::socket(ctx);
     let mut verdict = Verdict::of(action, transport);
+    if !decide::device(context::device(socket)) {
+        verdict = Verdict::DEVICE;
+    }
     // At every connect, also a direct one: a reused socket must not carry the origin of its last use.
-    if verdict.errno == 0 && !maps::store(&CL_ORIGIN, context::socket(ctx), &origin) {
+    if verdict.errno == 0 && !maps::store(&CL_ORIGIN, socket, &origin) {
         verdict = Verdict::STORAGE;
     }
     // An explicit proxy connection is direct, and has an owner to be named all the same.
@@ -66,6 +70,7 @@ struct Verdict {
 }
 
 impl Verdict {
+    const DEVICE: Self = Self::refused(Refusal::Device, ENETUNREACH, Counter::CallsRefused);
     const STORAGE: Self = Self::refused(Refusal::Storage, ENOBUFS, Counter::StorageFailed);
 
     const fn refused(refusal: Refusal, errno: i32, counter: Counter) -> Self {

@@ -5,6 +5,7 @@ use core::{ffi::c_void, ptr};
 use awf_common::{Addr, Origin, decide::Action};
 use aya_ebpf::{
     EbpfContext as _,
+    bindings::bpf_sock,
     helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie, generated::bpf_set_retval},
     programs::SockAddrContext,
 };
@@ -24,6 +25,16 @@ pub(crate) enum Hook {
 pub(crate) fn socket(ctx: &SockAddrContext) -> *mut c_void {
     // SAFETY: the context is valid while the program runs; the union has one reading.
     unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk }.cast()
+}
+
+/// The device `socket` is bound to; 0 for none.
+#[inline(always)]
+pub(crate) fn device(socket: *mut c_void) -> u32 {
+    if socket.is_null() {
+        return 0;
+    }
+    // SAFETY: a non-null socket of the context, whose fields the verifier lets be read.
+    unsafe { ptr::read_volatile(&raw const (*socket.cast::<bpf_sock>()).bound_dev_if) }
 }
 
 #[inline(always)]

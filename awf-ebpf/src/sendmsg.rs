@@ -2,7 +2,7 @@
 
 use awf_common::{
     EventKind, Refusal,
-    decide::{self, Action, ENOBUFS, EPROTONOSUPPORT, IPPROTO_UDP, Transport},
+    decide::{self, Action, ENETUNREACH, ENOBUFS, EPROTONOSUPPORT, IPPROTO_UDP, Transport},
     event::Counter,
 };
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
@@ -30,17 +30,22 @@ fn sendmsg(ctx: &SockAddrContext, hook: Hook) -> i32 {
     }
     let globals = maps::globals();
     let (dst, port) = (context::address(ctx, hook), context::port(ctx));
-    let action = decide::destination(&dst, port, Transport::Udp, &globals);
+    let socket = context::socket(ctx);
+    let (mut action, mut refusal) =
+        (decide::destination(&dst, port, Transport::Udp, &globals), Refusal::UdpSend as u32);
+    if !decide::device(context::device(socket)) {
+        (action, refusal) = (Action::Refuse { errno: ENETUNREACH }, Refusal::Device as u32);
+    }
     if matches!(action, Action::Direct) {
         return 1;
     }
     let origin = context::origin(ctx, dst, port, hook);
     if let Action::Refuse { errno } = action {
         maps::count(Counter::CallsRefused);
-        emit::emit(EventKind::Refused as u32, Refusal::UdpSend as u32, IPPROTO_UDP, 0, &origin);
+        emit::emit(EventKind::Refused as u32, refusal, IPPROTO_UDP, 0, &origin);
         return context::refuse(errno);
     }
-    if !maps::store(&CL_ORIGIN, context::socket(ctx), &origin) {
+    if !maps::store(&CL_ORIGIN, socket, &origin) {
         maps::count(Counter::StorageFailed);
         emit::emit(EventKind::Refused as u32, Refusal::Storage as u32, IPPROTO_UDP, 0, &origin);
         return context::refuse(ENOBUFS);

@@ -31,15 +31,12 @@ pub(crate) fn skb_ingress(ctx: SkBuffContext) -> i32 {
     filter(&ctx, Direction::Ingress)
 }
 
-/// `LOOPBACK_IFINDEX` (include/net/flow.h), in every namespace. Addresses alone do not tell: a socket bound to another
-/// device sends packets from `::1` to `::1` out on the wire.
-const LOOPBACK: u32 = 1;
-
 #[inline(always)]
 fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
     let globals = maps::globals();
+    // A socket bound to another device sends packets from `::1` to `::1` out on the wire.
     // SAFETY: the context is valid while the program runs.
-    let by_loopback = unsafe { (*ctx.skb.skb).ifindex } == LOOPBACK;
+    let by_loopback = unsafe { (*ctx.skb.skb).ifindex } == decide::LOOPBACK_IFINDEX;
     let ethertype = u16::from_be(ctx.skb.protocol() as u16);
     let (ends, family, passes) = match ethertype {
         ETH_P_IP => match load::<6>(ctx) {

@@ -53,6 +53,8 @@ pub enum Reason {
     PacketRefused,
     /// A loopback port of the host that was not opened to the command.
     HostPortRefused,
+    /// A socket bound to a network device other than loopback: by it packets would leave past the proxy.
+    DeviceRefused,
     /// The kernel side could not remember the original destination.
     KernelMapFull,
     /// The audit record can no longer be written: nothing is allowed that nobody would know of.
@@ -89,6 +91,7 @@ impl Reason {
             Self::SocketRefused => "socket_refused",
             Self::PacketRefused => "packet_refused",
             Self::HostPortRefused => "host_port_refused",
+            Self::DeviceRefused => "device_refused",
             Self::KernelMapFull => "kernel_map_full",
             Self::AuditFailed => "audit_failed",
             Self::NothingSent => "nothing_sent",

@@ -122,6 +122,7 @@ fn reason(refusal: Refusal) -> Reason {
         Refusal::Packet | Refusal::None => Reason::PacketRefused,
         Refusal::Storage => Reason::KernelMapFull,
         Refusal::HostPort => Reason::HostPortRefused,
+        Refusal::Device => Reason::DeviceRefused,
     }
 }
 
