@@ -125,6 +125,13 @@ impl Summary {
         self.denied + self.would_deny + self.kernel_drops + self.lost_events + self.lost_records > 0
     }
 
+    /// Whether something was blocked, or may have been: what is lost from the record could have been a refusal, and
+    /// the command can flood the kernel's events to lose it.
+    #[must_use]
+    pub fn may_have_blocked(&self) -> bool {
+        self.denied + self.lost_events + self.lost_records > 0
+    }
+
     /// The text for stderr: lines, each with its line feed, no colours and no control characters.
     #[must_use]
     pub fn text(&self) -> String {

@@ -1,6 +1,6 @@
 //! `awf-bpf exec [FLAGS] -- CMD`.
 
-use super::{EXIT_BLOCKED, EXIT_SETUP, complain, logging};
+use super::{EXIT_BLOCKED, EXIT_SETUP, complain, logging, plain, say};
 use crate::{
     config::{ExecArgs, Inputs, LogLevel, SummaryMode, resolve},
     session::{self, Finished},
@@ -38,11 +38,11 @@ pub(super) fn exec(args: &ExecArgs) -> u8 {
 fn report(finished: &Finished, mode: SummaryMode, fail_on_block: bool) -> u8 {
     let blocked = finished.summary.has_findings();
     if mode == SummaryMode::Always || (mode == SummaryMode::Auto && blocked) {
-        eprint!("{}", finished.summary.text());
-        eprintln!("awf-bpf: audit record: {}", finished.audit.display());
+        say(&finished.summary.text());
+        say(&format!("awf-bpf: audit record: {}\n", plain(&finished.audit.display().to_string())));
     }
     match finished.outcome.code() {
-        0 if fail_on_block && finished.summary.denied > 0 => EXIT_BLOCKED,
+        0 if fail_on_block && finished.summary.may_have_blocked() => EXIT_BLOCKED,
         code => code,
     }
 }

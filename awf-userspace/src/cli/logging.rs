@@ -4,6 +4,7 @@ use std::io::Write;
 
 use log::Level;
 
+use super::plain;
 use crate::config::LogLevel;
 
 /// Sends `log` to stderr from now on. The environment has no say: the command's variables are not ours.
@@ -12,12 +13,13 @@ pub(super) fn start(level: LogLevel) {
     // Libraries speak of their own details; only their warnings are for users.
     builder.filter_level(level.filter().min(log::LevelFilter::Warn));
     builder.filter_module("awf_userspace", level.filter());
-    builder.format(|out, record| match record.level() {
-        Level::Error => writeln!(out, "awf-bpf: error: {}", record.args()),
-        Level::Warn => writeln!(out, "awf-bpf: warning: {}", record.args()),
-        Level::Info => writeln!(out, "awf-bpf: {}", record.args()),
-        Level::Debug | Level::Trace => {
-            writeln!(out, "awf-bpf: debug: {}: {}", record.target(), record.args())
+    builder.format(|out, record| {
+        let text = plain(&record.args().to_string());
+        match record.level() {
+            Level::Error => writeln!(out, "awf-bpf: error: {text}"),
+            Level::Warn => writeln!(out, "awf-bpf: warning: {text}"),
+            Level::Info => writeln!(out, "awf-bpf: {text}"),
+            Level::Debug | Level::Trace => writeln!(out, "awf-bpf: debug: {}: {text}", record.target()),
         }
     });
     // Fails only if a logger is there already, which then keeps its level.

@@ -7,7 +7,7 @@ mod gc;
 mod logging;
 mod version;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -91,7 +91,18 @@ fn usage(error: &clap::Error, argv: &[OsString]) -> ExitCode {
 
 /// One error on stderr.
 fn complain(text: impl std::fmt::Display) {
-    eprintln!("awf-bpf: error: {text}");
+    say(&format!("awf-bpf: error: {}\n", plain(&text.to_string())));
+}
+
+/// Text on stderr. Not `eprint!`: it panics when stderr cannot be written (a closed pipe, a socket), and the exit
+/// code would be neither ours nor the command's.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Names in a message may be the command's words: none of them may steer the user's terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -133,6 +144,11 @@ mod tests {
         {
             assert!(Cli::try_parse_from(argv).is_err(), "{argv:?}");
         }
+    }
+
+    #[test]
+    fn messages_do_not_steer_the_terminal() {
+        assert_eq!(plain("a\u{1b}]0;b\u{7}\u{9b}2J\r\n c"), "a?]0;b??2J?\n c");
     }
 
     #[test]

@@ -49,6 +49,14 @@ fn quiet_when_nothing_was_blocked() {
     assert!(summary.has_findings());
 }
 
+/// Whoever loses the evidence has not proved that nothing was blocked.
+#[test]
+fn lost_evidence_may_have_been_a_refusal() {
+    assert!(!Summary::default().may_have_blocked());
+    assert!(Summary { lost_events: 1, ..Summary::default() }.may_have_blocked());
+    assert!(Summary { lost_records: 1, ..Summary::default() }.may_have_blocked());
+}
+
 #[test]
 fn the_queries_of_one_look_up_are_counted_once() {
     let mut summary = Summary::default();
