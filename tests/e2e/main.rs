@@ -4,6 +4,7 @@ mod audit;
 mod clients;
 mod denial;
 mod env;
+mod exhaustion;
 mod founding;
 mod lab;
 mod lifecycle;

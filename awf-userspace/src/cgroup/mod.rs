@@ -4,8 +4,12 @@
 mod mount;
 
 use std::{
-    fs, io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    fs::{self, File},
+    io::{self, Write as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::FileExt as _,
+    },
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -49,6 +53,16 @@ pub struct RunCgroup {
     dir: PathBuf,
     agent: OwnedFd,
     proxy: OwnedFd,
+    end: End,
+}
+
+/// The files by which a cgroup is ended. Those of a run are held open: when its end has come there may be no
+/// descriptor left to open them with.
+#[derive(Debug)]
+struct End {
+    dir: PathBuf,
+    kill: File,
+    events: File,
 }
 
 /// Where the cgroup of run `id` is to be: below the cgroup of this process.
@@ -80,7 +94,27 @@ impl RunCgroup {
             rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|e| CgroupError::Open { path, source: e.into() })
         };
-        Ok(Self { agent: open("agent")?, proxy: open("proxy")?, dir })
+        let end = End::open(&dir).map_err(|source| CgroupError::Open { path: dir.clone(), source })?;
+        Ok(Self { agent: open("agent")?, proxy: open("proxy")?, dir, end })
+    }
+
+    /// Kills every process and waits until none is left.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, or a process outlives `patience` (uninterruptible sleep).
+    pub fn kill(&self, patience: Duration) -> Result<(), CgroupError> {
+        self.end.kill()?;
+        self.end.wait_empty(patience)
+    }
+
+    /// Sends SIGKILL to every process, also to those that are being forked; does not wait.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn kill_now(&self) -> Result<(), CgroupError> {
+        self.end.kill()
     }
 
     #[must_use]
@@ -107,48 +141,58 @@ impl RunCgroup {
 ///
 /// When the kernel refuses, or a process outlives `patience` (uninterruptible sleep).
 pub fn kill(dir: &Path, patience: Duration) -> Result<(), CgroupError> {
-    kill_now(dir)?;
-    wait_empty(dir, patience)
-}
-
-/// Sends SIGKILL to every process below `dir`, also to those that are being forked; does not wait.
-///
-/// # Errors
-///
-/// When the kernel refuses; that the cgroup is gone is not an error.
-pub fn kill_now(dir: &Path) -> Result<(), CgroupError> {
-    match fs::write(dir.join("cgroup.kill"), "1") {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(CgroupError::Kill { path: dir.into(), source: e })
+    match End::open(dir) {
+        Ok(end) => {
+            end.kill()?;
+            end.wait_empty(patience)
         }
-        _ => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(CgroupError::Open { path: dir.into(), source }),
     }
 }
 
-/// Waits for `populated 0` in `dir`'s cgroup.events.
-fn wait_empty(dir: &Path, patience: Duration) -> Result<(), CgroupError> {
-    let path = dir.join("cgroup.events");
-    let failed = |source: io::Error| CgroupError::Read { path: path.clone(), source };
-    let deadline = Instant::now() + patience;
-    let file = match fs::File::open(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(failed)?,
-    };
-    loop {
-        // A change after this read wakes the poll below: nothing is missed.
-        if !fs::read_to_string(&path).map_err(failed)?.contains("populated 1") {
-            return Ok(());
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(CgroupError::StillThere { path: dir.into(), waited: patience });
-        }
-        let left = Timespec::try_from(left).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
-        match poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&left)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(failed(e.into())),
+impl End {
+    fn open(dir: &Path) -> io::Result<Self> {
+        let kill = File::options().write(true).open(dir.join("cgroup.kill"))?;
+        Ok(Self { kill, events: File::open(dir.join("cgroup.events"))?, dir: dir.into() })
+    }
+
+    fn kill(&self) -> Result<(), CgroupError> {
+        match (&self.kill).write_all(b"1") {
+            Err(e) if !is_gone(&e) => Err(CgroupError::Kill { path: self.dir.clone(), source: e }),
+            _ => Ok(()),
         }
     }
+
+    /// Waits for `populated 0`.
+    fn wait_empty(&self, patience: Duration) -> Result<(), CgroupError> {
+        let failed = |source: io::Error| CgroupError::Read { path: self.dir.join("cgroup.events"), source };
+        let deadline = Instant::now() + patience;
+        loop {
+            // A change after this read wakes the poll below: nothing is missed.
+            let mut text = [0; 128];
+            match self.events.read_at(&mut text, 0) {
+                Err(e) if is_gone(&e) => return Ok(()),
+                Err(e) => return Err(failed(e)),
+                Ok(read) if !text[..read].starts_with(b"populated 1") => return Ok(()),
+                Ok(_) => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CgroupError::StillThere { path: self.dir.clone(), waited: patience });
+            }
+            let left = Timespec::try_from(left).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
+            match poll(&mut [PollFd::new(&self.events, PollFlags::PRI)], Some(&left)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(failed(e.into())),
+            }
+        }
+    }
+}
+
+/// Whether an open file of a cgroup says that the cgroup was removed.
+fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// Removes `dir` and the cgroups in it, all empty; what is not there is not an error.
@@ -194,7 +238,7 @@ mod tests {
         let mut child =
             std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         fs::write(cgroup.dir().join("agent/cgroup.procs"), child.id().to_string()).unwrap();
-        kill(cgroup.dir(), Duration::from_secs(10)).unwrap();
+        cgroup.kill(Duration::from_secs(10)).unwrap();
         assert!(child.wait().unwrap().code().is_none());
         remove(cgroup.dir()).unwrap();
         assert!(!cgroup.dir().exists());

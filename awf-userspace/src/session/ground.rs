@@ -103,7 +103,7 @@ impl Ground {
     ///
     /// When the kernel refuses, or a process cannot die.
     pub fn kill(&self) -> Result<(), SessionError> {
-        Ok(cgroup::kill(self.cgroup.dir(), PATIENCE)?)
+        Ok(self.cgroup.kill(PATIENCE)?)
     }
 
     /// Sends SIGKILL to every process of the run, and does not wait.
@@ -112,7 +112,7 @@ impl Ground {
     ///
     /// When the kernel refuses.
     pub fn kill_now(&self) -> Result<(), SessionError> {
-        Ok(cgroup::kill_now(self.cgroup.dir())?)
+        Ok(self.cgroup.kill_now()?)
     }
 
     /// Undoes everything.

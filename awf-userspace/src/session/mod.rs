@@ -4,6 +4,7 @@ pub mod bpffs;
 mod error;
 mod ground;
 mod join;
+mod limits;
 mod prepare;
 mod run;
 mod selftest;

@@ -7,8 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use super::SessionError;
 use crate::{
     audit::{Invoker, JsonSink},
@@ -27,8 +25,6 @@ use crate::{
 const AUDIT: &str = "/var/log/awf-bpf";
 /// HOME of a user who has none, on a tmpfs that covers our state.
 const HOME: &str = "/run/awf-bpf/home";
-/// As systemd gives to services that others depend on.
-const OOM_SCORE: i32 = -500;
 /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h): the inode of the first pid namespace.
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
@@ -92,27 +88,6 @@ impl Command {
         init.restore = restore;
         init
     }
-}
-
-/// Makes room for many connections and the kernel think twice before it kills us for memory: without us the command
-/// has no network. What it was before is the command's to have.
-pub(super) fn raise_limits() -> Restore {
-    Restore { nofile: raise_nofile(), oom_score_adj: lower_oom_score(), ..Restore::default() }
-}
-
-fn raise_nofile() -> Option<(u64, u64)> {
-    let found = getrlimit(Resource::Nofile);
-    let (soft, hard) = (found.current?, found.maximum?);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(hard), maximum: Some(hard) }).ok()?;
-    Some((soft, hard))
-}
-
-fn lower_oom_score() -> Option<i32> {
-    const FILE: &str = "/proc/self/oom_score_adj";
-    let found = fs::read_to_string(FILE).ok()?.trim().parse().ok()?;
-    // It takes CAP_SYS_RESOURCE, which containers may lack.
-    fs::write(FILE, OOM_SCORE.to_string()).ok()?;
-    Some(found)
 }
 
 /// The resolver the proxy and the stub use, in the host's network.

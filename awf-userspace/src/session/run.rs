@@ -12,6 +12,7 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::Notify, task::JoinHandle};
 use super::{
     Ground, SessionError,
     join::{KernelView, Refusals},
+    limits::OwnLimits,
     prepare::{self, Command},
     selftest,
 };
@@ -20,10 +21,10 @@ use crate::{
     bpf::{BpfError, Events, Loading, Origins, Processes, Programs},
     config::{NetworkMode, SessionPlan},
     dns::{DnsError, DnsStub, Upstream},
-    jail::{Restore, SelfTest},
+    jail::SelfTest,
     launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals},
     netns::{self, CommandNetwork},
-    proxy::{Limits, Proxy},
+    proxy::Proxy,
 };
 
 /// How a run ended.
@@ -44,6 +45,7 @@ pub struct Finished {
 /// `awf-bpf gc` is told to clear.
 pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let signals = BlockedSignals::install().map_err(SessionError::Signals)?;
+    let limits = OwnLimits::raise();
     let command = prepare::command(&plan)?;
     let upstream = Arc::new(prepare::upstream(&plan)?);
     // In a namespace of its own the command's side has known ports: the programs can be loaded meanwhile.
@@ -59,7 +61,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
         None => load(network.proxy_addr.port(), network.dns_port, own)?,
     };
     ground.enforce(loading.finish()?)?;
-    let run = Run::join(plan, &mut ground, &network, &audit, upstream)?;
+    let run = Run::join(plan, limits, &mut ground, &network, &audit, upstream)?;
 
     let runtime = runtime()?;
     let outcome = runtime.block_on(run.serve(command, signals, network, &ground));
@@ -96,6 +98,7 @@ fn runtime() -> Result<Runtime, SessionError> {
 /// A run whose kernel side is in place.
 struct Run {
     plan: SessionPlan,
+    limits: OwnLimits,
     kernel: Arc<KernelView>,
     proxy: Arc<Proxy>,
     stub: Arc<DnsStub<JsonSink>>,
@@ -106,6 +109,7 @@ struct Run {
 impl Run {
     fn join(
         plan: SessionPlan,
+        limits: OwnLimits,
         ground: &mut Ground,
         network: &CommandNetwork,
         audit: &Arc<JsonSink>,
@@ -126,9 +130,9 @@ impl Run {
             Arc::clone(&kernel),
             Arc::clone(&stub),
             Arc::clone(audit),
-            Limits::default(),
+            limits.proxy(),
         ));
-        Ok(Self { plan, kernel, proxy, stub, _events: events })
+        Ok(Self { plan, limits, kernel, proxy, stub, _events: events })
     }
 
     /// Serves the command from before it runs until it and all it left behind are dead.
@@ -140,7 +144,7 @@ impl Run {
         ground: &Ground,
     ) -> Result<Outcome, SessionError> {
         let test = selftest::new(network.proxy.len())?;
-        let restore = Restore { sigmask: signals.original_mask(), ..prepare::raise_limits() };
+        let restore = self.limits.restore(signals.original_mask());
         let init = command.init(&self.plan, ground.id(), network.proxy_addr, &test, restore);
         let mut signals = Signals::listen(signals).map_err(SessionError::Signals)?;
         let (netns, servers) = self.start_servers(network, test)?;

@@ -1,0 +1,96 @@
+//! What this process raises for itself while a command runs, and gives back to the command: the command must not be
+//! able to use up its descriptors, nor have it chosen when memory runs out.
+
+use std::fs;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::{jail::Restore, proxy, sys::signalfd::SignalMask};
+
+/// Enough for the proxy's connections, two descriptors each; below `fs.nr_open` everywhere.
+const DESCRIPTORS: u64 = 64 * 1024;
+/// Kept back from the proxy: the resolver, the audit, the kernel's maps, and what ends the run.
+const RESERVE: u64 = 512;
+/// Of one connection: the command's, the server's, and one more address being tried.
+const PER_CONNECTION: u64 = 3;
+/// `oom_score_adj`: half of all memory in our favour. Not -1000: a leak of ours must not take the machine down.
+const OOM_SCORE: i32 = -500;
+const OOM_FILE: &str = "/proc/self/oom_score_adj";
+
+/// What was raised, and what it was before.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnLimits {
+    nofile: Option<(u64, u64)>,
+    oom_score_adj: Option<i32>,
+    descriptors: u64,
+}
+
+impl OwnLimits {
+    /// Raises them. What cannot be raised stays, and is allowed for.
+    #[must_use]
+    pub fn raise() -> Self {
+        let (nofile, descriptors) = raise_descriptors();
+        Self { nofile, oom_score_adj: lower_oom_score(), descriptors }
+    }
+
+    /// What `__init` has to put back.
+    #[must_use]
+    pub fn restore(&self, sigmask: SignalMask) -> Restore {
+        Restore { sigmask, nofile: self.nofile, oom_score_adj: self.oom_score_adj }
+    }
+
+    /// The proxy's limits: no more connections than there are descriptors for.
+    #[must_use]
+    pub fn proxy(&self) -> proxy::Limits {
+        let limits = proxy::Limits::default();
+        let most = self.descriptors.saturating_sub(RESERVE).max(RESERVE) / PER_CONNECTION;
+        proxy::Limits { connections: limits.connections.min(most as usize), ..limits }
+    }
+}
+
+/// The limit before, if it was changed, and the one now.
+fn raise_descriptors() -> (Option<(u64, u64)>, u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let (soft, hard) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
+    if soft >= DESCRIPTORS {
+        return (None, soft);
+    }
+    // Privileged, the hard limit can be raised as well; in some containers it cannot.
+    for (soft_now, hard_now) in [(DESCRIPTORS, hard.max(DESCRIPTORS)), (hard.min(DESCRIPTORS), hard)] {
+        let wanted = Rlimit { current: Some(soft_now), maximum: Some(hard_now) };
+        if setrlimit(Resource::Nofile, wanted).is_ok() {
+            return (Some((soft, hard)), soft_now);
+        }
+    }
+    log::warn!("RLIMIT_NOFILE stays at {soft}: few connections at once are possible");
+    (None, soft)
+}
+
+fn lower_oom_score() -> Option<i32> {
+    let before: i32 = fs::read_to_string(OOM_FILE).ok()?.trim().parse().ok()?;
+    if before <= OOM_SCORE {
+        return None;
+    }
+    match fs::write(OOM_FILE, OOM_SCORE.to_string()) {
+        Ok(()) => Some(before),
+        Err(e) => {
+            log::debug!("{OOM_FILE}: {e}");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fit_into_the_descriptors() {
+        let of = |descriptors| {
+            OwnLimits { nofile: None, oom_score_adj: None, descriptors }.proxy().connections as u64
+        };
+        assert_eq!(of(DESCRIPTORS), proxy::Limits::default().connections as u64);
+        assert_eq!(of(2048), 512);
+        assert!(of(64) > 0);
+    }
+}
