@@ -3,7 +3,9 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs,
+    ffi::OsString,
+    fs::{self, File},
+    io::Read as _,
     os::unix::ffi::OsStringExt as _,
     path::PathBuf,
     sync::Mutex,
@@ -20,6 +22,10 @@ const SOCKETS: usize = 16_384;
 const PROCESSES: usize = 1024;
 /// How many ancestors are named.
 const ANCESTORS: usize = 8;
+/// Most bytes kept of a command line, and of a path. The command chooses them, up to megabytes, and they are kept
+/// for every socket; the audit record keeps no more.
+const ARGV: u64 = 4096;
+const PATH: usize = 1024;
 /// `USER_HZ`: the unit of start times in /proc/PID/stat, fixed in the kernel's ABI.
 const USER_HZ: u64 = 100;
 
@@ -105,7 +111,7 @@ impl Processes {
         if stat.start_ns() > time {
             return bare;
         }
-        let exe = fs::read_link(proc_path(caller.tgid, "exe")).ok();
+        let exe = exe(caller.tgid);
         if let Ok(state) = self.state.lock()
             && let Some(known) = state.by_pid.get(&caller.tgid)
             && known.start == stat.start
@@ -151,12 +157,20 @@ fn bare(caller: &Caller) -> ProcessInfo {
 }
 
 fn argv(pid: u32) -> Option<Vec<String>> {
-    let bytes = fs::read(proc_path(pid, "cmdline")).ok()?;
+    let mut bytes = Vec::new();
+    // One byte more than is kept, so that the record sees that it was cut.
+    File::open(proc_path(pid, "cmdline")).ok()?.take(ARGV + 1).read_to_end(&mut bytes).ok()?;
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
     if bytes.is_empty() {
         return None;
     }
     Some(bytes.split(|b| *b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect())
+}
+
+fn exe(pid: u32) -> Option<PathBuf> {
+    let mut bytes = fs::read_link(proc_path(pid, "exe")).ok()?.into_os_string().into_vec();
+    bytes.truncate(PATH);
+    Some(OsString::from_vec(bytes).into())
 }
 
 /// Executables from `pid` upwards, ending where the tree leaves what can be seen, or at awf-bpf itself.
@@ -165,10 +179,7 @@ fn ancestors(mut pid: u32) -> Vec<String> {
     let mut found = Vec::new();
     while found.len() < ANCESTORS && pid > 1 && pid != own {
         let Some(stat) = Stat::read(pid) else { break };
-        let exe = fs::read_link(proc_path(pid, "exe")).map_or(stat.comm, |path| {
-            String::from_utf8_lossy(&path.into_os_string().into_vec()).into_owned()
-        });
-        found.push(exe);
+        found.push(exe(pid).map_or(stat.comm, |path| path.to_string_lossy().into_owned()));
         pid = stat.ppid;
     }
     found
@@ -209,7 +220,7 @@ impl Stat {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{Read as _, Write as _},
+        io::Write as _,
         process::{Command, Stdio},
     };
 
@@ -258,6 +269,20 @@ mod tests {
         let info = processes.describe(&caller);
         assert!(info.exe.as_deref().unwrap_or_default().ends_with("cat"), "{info:?}");
         assert_eq!(info.argv.unwrap(), ["cat"]);
+    }
+
+    #[test]
+    fn a_long_command_line_is_not_kept() {
+        let long = "x".repeat(100_000);
+        let mut command = Command::new("cat");
+        command.arg("-").arg(long).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let argv = Processes::new(false).observe(&caller(child.id(), 3), u64::MAX).argv.unwrap();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!((argv[0].as_str(), argv.len(), argv.concat().len()), ("cat", 3, ARGV as usize + 1 - 2));
     }
 
     #[test]
