@@ -165,14 +165,20 @@ fn dead_run(dir: PathBuf, id: &str, unborn: bool) -> Option<DeadRun> {
             Some(lock)
         }
         // Between mkdir and its lock a run has nothing to reap, and is young.
-        Err(_) if unborn && !is_old(&dir) => return None,
-        Err(_) => None,
+        Err(e) if is_missing(&e) && !(unborn && !is_old(&dir)) => None,
+        // Not being able to look (no descriptor left, no memory) says nothing of its owner: who kills a living run
+        // for that ends somebody's work.
+        Err(_) => return None,
     };
     let cgroup = fs::read(dir.join("cgroup")).ok().map(|bytes| {
         use std::os::unix::ffi::OsStringExt as _;
         PathBuf::from(std::ffi::OsString::from_vec(bytes))
     });
     Some(DeadRun { id: id.to_owned(), cgroup, dir, _lock: lock })
+}
+
+fn is_missing(error: &StateError) -> bool {
+    matches!(error, StateError::Path { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 fn is_old(dir: &Path) -> bool {
