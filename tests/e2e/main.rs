@@ -6,6 +6,7 @@ mod denial;
 mod env;
 mod exhaustion;
 mod founding;
+mod hidden;
 mod lab;
 mod lifecycle;
 mod policy;

@@ -18,6 +18,9 @@ use super::identity::Identity;
 
 const COVER: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
+/// Devices that send packets past every socket: a tap of the user's own, RDMA, a virtual machine's network.
+const DEVICES: [&str; 4] = ["/dev/net", "/dev/infiniband", "/dev/vhost-net", "/dev/vhost-vsock"];
+
 /// Services that act for whoever connects to them, by default: container engines, the system's and the user's
 /// managers and buses, name services (glibc asks nscd and systemd-resolved before it opens a socket of its own),
 /// terminal multiplexers and displays, in which a command could be typed. Not `/run/systemd` as a whole:
@@ -29,7 +32,8 @@ pub fn services(uid: u32) -> Vec<PathBuf> {
     });
     let elsewhere = SERVICES_ELSEWHERE.iter().map(PathBuf::from);
     let own = [format!("/tmp/tmux-{uid}"), format!("/tmp/screens/S-{uid}")].map(PathBuf::from);
-    below_run.chain(elsewhere).chain(own).collect()
+    let devices = DEVICES.iter().map(PathBuf::from);
+    below_run.chain(elsewhere).chain(own).chain(devices).collect()
 }
 
 #[rustfmt::skip]
@@ -48,9 +52,14 @@ const SERVICES_ELSEWHERE: &[&str] = &[
 ];
 
 /// Covers every path of `hide` that exists, and makes `home` beneath one of the covers.
-pub(super) fn apply(hide: &[PathBuf], home: Option<&Path>, user: &Identity) -> Result<(), JailError> {
+pub(super) fn apply(
+    hide: &[PathBuf],
+    sockets: &[PathBuf],
+    home: Option<&Path>,
+    user: &Identity,
+) -> Result<(), JailError> {
     let mut covers: Vec<Cover> = Vec::new();
-    for path in hide {
+    for path in hide.iter().chain(sockets.iter().filter(|path| is_socket(path))) {
         if let Some(cover) = cover(path, &covers)? {
             covers.push(cover);
         }
@@ -101,6 +110,14 @@ fn cover(path: &Path, covers: &[Cover]) -> Result<Option<Cover>, JailError> {
     }
 }
 
+/// What cannot be looked at is covered, or fails to be.
+fn is_socket(path: &Path) -> bool {
+    match rustix::fs::lstat(path) {
+        Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Socket,
+        Err(_) => true,
+    }
+}
+
 fn is_empty_tmpfs(root: &OwnedFd, before: &Stat, now: &Stat) -> bool {
     /// `TMPFS_MAGIC` of `linux/magic.h`.
     const TMPFS_MAGIC: i64 = 0x0102_1994;
@@ -147,14 +164,21 @@ mod tests {
     #[test]
     fn a_home_outside_every_cover_is_refused() {
         let user = Identity::bare(4242, 4242);
-        let result = apply(&[], Some(Path::new("/nowhere/home")), &user);
+        let result = apply(&[], &[], Some(Path::new("/nowhere/home")), &user);
         assert!(matches!(result, Err(JailError::HomeOutside { .. })));
     }
 
     #[test]
     fn the_users_own_services_are_listed() {
         let all = services(4242);
-        for path in ["/run/docker.sock", "/var/run/docker.sock", "/run/nscd", "/run/user", "/tmp/tmux-4242"] {
+        for path in [
+            "/dev/net",
+            "/run/docker.sock",
+            "/var/run/docker.sock",
+            "/run/nscd",
+            "/run/user",
+            "/tmp/tmux-4242",
+        ] {
             assert!(all.contains(&PathBuf::from(path)), "{path}");
         }
     }

@@ -21,6 +21,7 @@ pub mod selftest;
 pub mod spec;
 pub mod status;
 pub mod stdio;
+pub mod unix_sockets;
 
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
@@ -70,7 +71,7 @@ fn become_command(
 
     mounts::private_view()?;
     mounts::freeze_cgroupfs()?;
-    hide::apply(&spec.hide, spec.home_tmpfs.as_deref(), &spec.identity)?;
+    hide::apply(&spec.hide, &spec.hide_sockets, spec.home_tmpfs.as_deref(), &spec.identity)?;
 
     restore::limits(&spec.restore)?;
     privileges::make_unreadable()?;

@@ -30,6 +30,9 @@ pub struct InitSpec {
     /// Directories, files and sockets CMD must not see. Those that do not exist are skipped.
     #[serde(with = "os_paths")]
     pub hide: Vec<PathBuf>,
+    /// Unix sockets CMD must not see: what has become of a path since it was listed is left alone if it is no socket.
+    #[serde(with = "os_paths", default)]
+    pub hide_sockets: Vec<PathBuf>,
     /// Where to make a HOME on a tmpfs, beneath one of the hidden directories.
     #[serde(with = "os_opt_path")]
     pub home_tmpfs: Option<PathBuf>,
@@ -71,6 +74,7 @@ impl InitSpec {
             cwd,
             identity,
             hide: Vec::new(),
+            hide_sockets: Vec::new(),
             home_tmpfs: None,
             self_test: None,
             restore: Restore::default(),

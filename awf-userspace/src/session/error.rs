@@ -42,6 +42,10 @@ pub enum SessionError {
     AuditDir { path: PathBuf, source: io::Error },
     #[error("reading this host's addresses: {0}")]
     OwnAddresses(#[source] io::Error),
+    #[error(
+        "reading /proc/net/unix: {0}; without it sockets of this host could not be kept from the command"
+    )]
+    UnixSockets(#[source] io::Error),
     #[error("taking over the signals: {0}")]
     Signals(#[source] io::Error),
     #[error("the kernel programs are not attached")]

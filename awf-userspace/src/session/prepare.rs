@@ -17,6 +17,7 @@ use crate::{
         accounts::Accounts,
         hide,
         identity::{self, Caller, Identity},
+        unix_sockets,
     },
     sys::ifaddrs,
 };
@@ -34,6 +35,8 @@ pub(super) struct Command {
     identity: Identity,
     home_on_tmpfs: bool,
     cwd: PathBuf,
+    /// Unix sockets that processes outside serve.
+    sockets: Vec<PathBuf>,
 }
 
 /// Decides whom the command runs as.
@@ -60,7 +63,9 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
         identity.home = HOME.into();
     }
     let cwd = plan.workdir.clone().unwrap_or(here);
-    Ok(Command { identity, home_on_tmpfs: choice.home_on_tmpfs, cwd })
+    let table = fs::read("/proc/net/unix").map_err(SessionError::UnixSockets)?;
+    let sockets = unix_sockets::served(&table);
+    Ok(Command { identity, home_on_tmpfs: choice.home_on_tmpfs, cwd, sockets })
 }
 
 impl Command {
@@ -83,6 +88,7 @@ impl Command {
         let mut init = InitSpec::new(plan.argv.clone(), self.identity.clone(), self.cwd.clone());
         init.env = plan.env.finish(&facts);
         init.hide = hide::services(self.identity.uid);
+        init.hide_sockets.clone_from(&self.sockets);
         init.home_tmpfs = self.home_on_tmpfs.then(|| self.identity.home.clone());
         init.self_test = Some(test.clone());
         init.restore = restore;
