@@ -2,10 +2,10 @@
 //! unprivileged: SO_BINDTODEVICE on a fresh socket, IP_UNICAST_IF, IP_PKTINFO and a scope say by which device.
 
 use std::ffi::CString;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use socket2::Socket;
+use socket2::{InterfaceIndexOrAddress, Socket};
 
 use crate::Vector;
 use crate::family::interfaces;
@@ -26,6 +26,8 @@ pub(crate) const VECTORS: &[Vector] = &[
     ("device_dns4", |t| by_every_device(t, (t.v4, 53).into(), bound)),
     ("device_dns6", |t| by_every_device(t, (t.v6, 53).into(), bound)),
     ("device_dns_pktinfo4", |t| by_every_device(t, (t.v4, 53).into(), pktinfo)),
+    ("group4", |t| by_every_device(t, (Ipv4Addr::new(233, 252, 0, 66), 0).into(), join)),
+    ("group6", |t| by_every_device(t, (Ipv6Addr::new(0xff0e, 0, 0, 0, 0, 0xdb8, 0, 0x66), 0).into(), join)),
     ("device_dns_pktinfo6", |t| by_every_device(t, (t.v6, 53).into(), pktinfo)),
 ];
 
@@ -136,4 +138,18 @@ fn fastopen(t: &Target, to: SocketAddr, device: &Device) -> Attempt {
         }
         Err(error) => Err(Stop::Refused("sendto MSG_FASTOPEN", error)),
     }
+}
+
+/// The kernel reports the group to everyone on the link, and its address is data.
+fn join(_: &Target, group: SocketAddr, device: &Device) -> Attempt {
+    if device.name == "lo" {
+        return Err(Stop::Impossible("nobody is told of groups on lo".to_owned()));
+    }
+    let socket = udp_for(&group)?;
+    let index = InterfaceIndexOrAddress::Index(device.index);
+    match group.ip() {
+        IpAddr::V4(group) => socket.join_multicast_v4_n(&group, &index).step("join")?,
+        IpAddr::V6(group) => socket.join_multicast_v6(&group, device.index).step("join")?,
+    }
+    Ok(Done::Opened(format!("{group} reported on {}", device.name)))
 }

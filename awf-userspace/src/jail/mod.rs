@@ -90,7 +90,7 @@ fn become_command(
 
     let program = program::Prepared::new(&spec.argv, &spec.env)?;
     status.close_all_others()?;
-    seccomp::install()?;
+    seccomp::install(spec.private_network)?;
     restore::signals(&spec.restore)?;
     status.about_to_exec();
     program.exec()

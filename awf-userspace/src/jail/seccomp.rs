@@ -15,7 +15,7 @@ use seccompiler::{
 #[path = "seccomp_tables.rs"]
 mod tables;
 
-use tables::{ABSENT, NAMESPACE_FLAGS, REFUSED, TERMINAL_INJECTION};
+use tables::{ABSENT, MULTICAST, NAMESPACE_FLAGS, REFUSED, TERMINAL_INJECTION};
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -40,17 +40,17 @@ pub enum FilterError {
     Install(#[from] seccompiler::Error),
 }
 
-/// Installs all filters. Needs no_new_privs.
-pub(super) fn install() -> Result<(), FilterError> {
-    for program in programs()? {
+/// Installs all filters; `private_network`: CMD has a network namespace of its own. Needs no_new_privs.
+pub(super) fn install(private_network: bool) -> Result<(), FilterError> {
+    for program in programs(private_network)? {
         seccompiler::apply_filter(&program)?;
     }
     Ok(())
 }
 
 /// The compiled filters. Each one kills a process that calls with another architecture's numbers (`int 0x80`).
-fn programs() -> Result<Vec<BpfProgram>, FilterError> {
-    let filters = [
+fn programs(private_network: bool) -> Result<Vec<BpfProgram>, FilterError> {
+    let mut filters = vec![
         // Programs fall back from these: glibc to clone, event loops to epoll.
         (absent_calls(), libc::ENOSYS),
         (refused_calls()?, libc::EPERM),
@@ -59,6 +59,10 @@ fn programs() -> Result<Vec<BpfProgram>, FilterError> {
         // MPTCP falls back to TCP on it, ping to a raw socket, for which it has no privilege.
         (foreign_protocols()?, libc::EPROTONOSUPPORT),
     ];
+    if !private_network {
+        // What a machine without a route for the group answers.
+        filters.push((group_options()?, libc::ENODEV));
+    }
     let mut programs = vec![];
     if cfg!(target_arch = "x86_64") {
         programs.push(no_x32());
@@ -114,6 +118,11 @@ fn foreign_protocols() -> Result<Rules, BackendError> {
         ])?);
     }
     Ok([(libc::SYS_socket, rules)].into())
+}
+
+fn group_options() -> Result<Rules, BackendError> {
+    let rules = MULTICAST.iter().map(|(level, name)| rule(&[(1, Eq, *level), (2, Eq, *name)]));
+    Ok([(libc::SYS_setsockopt, rules.collect::<Result<_, _>>()?)].into())
 }
 
 /// All of (argument, comparison, value). 32 bits: the kernel takes these arguments as `int`, so a comparison of 64

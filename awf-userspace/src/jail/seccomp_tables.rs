@@ -91,3 +91,32 @@ pub(super) const NAMESPACE_FLAGS: &[u64] = &[
 /// ioctls that type into the terminal CMD shares with the caller's shell.
 #[allow(clippy::unnecessary_cast, reason = "musl's requests are int")]
 pub(super) const TERMINAL_INJECTION: &[u64] = &[libc::TIOCSTI as u64, libc::TIOCLINUX as u64];
+
+/// Socket options by which the kernel itself sends: a report of the joined group (IGMP, MLD), whose address can
+/// carry 14 bytes of the command's to everyone on the link. No cgroup hook sees a packet that has no socket. For the
+/// host's network only: in a namespace with nothing but `lo` there is nobody to report to. Level, option
+/// (include/uapi/linux/in.h, in6.h).
+pub(super) const MULTICAST: &[(u64, u64)] = &[
+    (IP, 35),   // IP_ADD_MEMBERSHIP
+    (IP, 36),   // IP_DROP_MEMBERSHIP
+    (IP, 37),   // IP_UNBLOCK_SOURCE
+    (IP, 38),   // IP_BLOCK_SOURCE
+    (IP, 39),   // IP_ADD_SOURCE_MEMBERSHIP
+    (IP, 40),   // IP_DROP_SOURCE_MEMBERSHIP
+    (IP, 41),   // IP_MSFILTER
+    (IP, 42),   // MCAST_JOIN_GROUP
+    (IP, 43),   // MCAST_BLOCK_SOURCE
+    (IP, 44),   // MCAST_UNBLOCK_SOURCE
+    (IP, 46),   // MCAST_JOIN_SOURCE_GROUP
+    (IP, 48),   // MCAST_MSFILTER
+    (IPV6, 20), // IPV6_ADD_MEMBERSHIP
+    (IPV6, 27), // IPV6_JOIN_ANYCAST
+    (IPV6, 42),
+    (IPV6, 43),
+    (IPV6, 44),
+    (IPV6, 46),
+    (IPV6, 48),
+];
+
+const IP: u64 = libc::IPPROTO_IP as u64;
+const IPV6: u64 = libc::IPPROTO_IPV6 as u64;

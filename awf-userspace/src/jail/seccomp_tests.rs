@@ -19,7 +19,7 @@ fn errno(errno: i32) -> u32 {
 fn verdict(arch: u32, nr: u32, args: [u64; 6]) -> u32 {
     let run = |program: BpfProgram| interpret(&program, arch, nr, args);
     let action = |value: &u32| (value & libc::SECCOMP_RET_ACTION_FULL) as i32;
-    programs().unwrap().into_iter().map(run).min_by_key(action).unwrap()
+    programs(false).unwrap().into_iter().map(run).min_by_key(action).unwrap()
 }
 
 fn call(nr: i64, args: &[u64]) -> u32 {
@@ -71,6 +71,22 @@ fn ordinary_sockets_are_allowed_with_any_flags() {
     assert_eq!(call(libc::SYS_socket, &[NETLINK, 3 | flags, 0]), ALLOW);
     assert_eq!(call(libc::SYS_socket, &[UNIX, 5, 0]), ALLOW);
     assert_eq!(call(libc::SYS_socketpair, &[UNIX, STREAM, 0]), ALLOW);
+}
+
+#[test]
+fn groups_are_joined_in_a_namespace_of_ones_own_only() {
+    for (level, name) in [(libc::IPPROTO_IP, 35), (libc::IPPROTO_IP, 42), (libc::IPPROTO_IPV6, 20)] {
+        let args = [3, level as u64 | 7 << 32, name];
+        assert_eq!(call(libc::SYS_setsockopt, &args), errno(libc::ENODEV));
+        let mut all = [0; 6];
+        all[..3].copy_from_slice(&args);
+        for program in programs(true).unwrap() {
+            assert_eq!(interpret(&program, NATIVE, libc::SYS_setsockopt as u32, all), ALLOW);
+        }
+    }
+    for (level, name) in [(libc::SOL_SOCKET, libc::SO_REUSEADDR), (libc::IPPROTO_TCP, libc::TCP_NODELAY)] {
+        assert_eq!(call(libc::SYS_setsockopt, &[3, level as u64, name as u64]), ALLOW);
+    }
 }
 
 #[test]

@@ -118,6 +118,8 @@ attacks! {
     device_dns6: on_the_cable();
     device_dns_pktinfo4: on_the_cable();
     device_dns_pktinfo6: on_the_cable();
+    group4: Attack::opened();
+    group6: Attack::opened();
 }
 
 attacks! {
