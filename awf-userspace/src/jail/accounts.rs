@@ -63,6 +63,11 @@ impl Accounts {
         self.users.iter().find(|user| user.name == name)
     }
 
+    /// The first name of this gid.
+    pub fn name_of_group(&self, gid: u32) -> Option<&str> {
+        self.groups.iter().find(|group| group.gid == gid).map(|group| group.name.as_str())
+    }
+
     /// Every group that lists `user` as a member, and the one with its primary gid.
     pub fn groups_of<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Group> {
         self.groups.iter().filter(move |g| g.gid == user.gid || g.members.contains(&user.name))

@@ -142,8 +142,8 @@ fn sudo_id(name: &'static str, value: Option<&str>) -> Result<Option<u32>, Ident
 }
 
 fn of_uid(uid: u32, gid: Option<u32>, accounts: &Accounts) -> Choice {
-    let Some(user) = accounts.by_uid(uid) else { return without_entry(uid, gid) };
-    let gid = gid.unwrap_or(user.gid);
+    let Some(user) = accounts.by_uid(uid) else { return without_entry(uid, gid, accounts) };
+    let gid = primary([gid, Some(user.gid)], accounts);
     let identity = Identity {
         uid,
         gid,
@@ -157,8 +157,8 @@ fn of_uid(uid: u32, gid: Option<u32>, accounts: &Accounts) -> Choice {
 }
 
 /// A container's arbitrary uid, or an account that only NSS knows.
-fn without_entry(uid: u32, gid: Option<u32>) -> Choice {
-    let identity = Identity::bare(uid, gid.unwrap_or(uid));
+fn without_entry(uid: u32, gid: Option<u32>, accounts: &Accounts) -> Choice {
+    let identity = Identity::bare(uid, primary([gid, Some(uid)], accounts));
     let note = format!("uid {uid} has no entry in /etc/passwd: no supplementary groups, HOME on a tmpfs");
     Choice { identity, home_on_tmpfs: true, note: Some(note) }
 }
@@ -169,6 +169,15 @@ fn with_note(mut choice: Choice, line: String) -> Choice {
         None => line,
     });
     choice
+}
+
+/// The first that does not amount to root: the group of whoever called sudo may (`newgrp docker`), and even the
+/// account's own.
+fn primary(candidates: [Option<u32>; 2], accounts: &Accounts) -> u32 {
+    let harmless = |gid: &u32| {
+        *gid != 0 && accounts.name_of_group(*gid).is_none_or(|name| !ROOT_EQUIVALENT.contains(&name))
+    };
+    candidates.into_iter().flatten().find(harmless).unwrap_or(NOBODY)
 }
 
 fn supplementary(user: &User, gid: u32, accounts: &Accounts) -> Vec<u32> {

@@ -40,6 +40,18 @@ fn groups_that_amount_to_root_are_left_out() {
 }
 
 #[test]
+fn a_primary_group_that_amounts_to_root_is_not_taken() {
+    for sudo_gid in ["998", "0"] {
+        let choice = chosen(Caller { sudo_uid: text("1000"), sudo_gid: text(sudo_gid), ..root() });
+        assert_eq!((choice.identity.gid, choice.identity.groups), (1000, vec![4, 50]));
+        let choice = chosen(Caller { sudo_uid: text("4242"), sudo_gid: text(sudo_gid), ..root() });
+        assert_eq!(choice.identity.gid, 4242, "a uid without an entry");
+    }
+    let choice = chosen(Caller { user: text("998"), ..root() });
+    assert_eq!((choice.identity.uid, choice.identity.gid), (998, NOBODY), "nor the group named like the uid");
+}
+
+#[test]
 fn a_primary_group_of_its_own_keeps_the_passwd_one_as_supplementary() {
     let choice = chosen(Caller { sudo_uid: text("1000"), sudo_gid: text("50"), ..root() });
     assert_eq!((choice.identity.gid, choice.identity.groups), (50, vec![4, 1000]));

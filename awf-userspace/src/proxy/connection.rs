@@ -49,6 +49,9 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// Serves one accepted connection.
 pub(super) async fn run(context: Arc<Context>, stream: TcpStream, stop: watch::Receiver<bool>) {
     let Some(origin) = context.origins.origin(stream.as_fd()) else {
+        if !context.is_stranger_due() {
+            return deny::reset(stream);
+        }
         let message = "the connection has no recorded destination: it is not the command's";
         return turn_away(&context, stream, &denied(Reason::NoOrigin, message));
     };

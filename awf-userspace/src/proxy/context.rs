@@ -5,7 +5,10 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{Limits, OriginalDst, Resolve, ResolveError};
@@ -41,6 +44,8 @@ pub(super) struct Context {
     pub(super) limits: Arc<Limits>,
     /// Where the proxy itself listens.
     own: RwLock<Vec<SocketAddr>>,
+    /// Connections that were nobody's.
+    strangers: AtomicU64,
 }
 
 impl fmt::Debug for Context {
@@ -67,7 +72,21 @@ impl Context {
         limits: Limits,
     ) -> Self {
         let limits = Arc::new(limits);
-        Self { policy, origins, resolver, recorder, limits, own: RwLock::default() }
+        Self {
+            policy,
+            origins,
+            resolver,
+            recorder,
+            limits,
+            own: RwLock::default(),
+            strangers: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether one more connection without an origin is worth a record: of those of other users of the machine, who
+    /// can make any number, the 1st, 2nd, 4th, 8th ...
+    pub(super) fn is_stranger_due(&self) -> bool {
+        (self.strangers.fetch_add(1, Ordering::Relaxed) + 1).is_power_of_two()
     }
 
     /// Remembers that the proxy listens on `address`.

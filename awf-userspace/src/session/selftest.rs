@@ -3,7 +3,11 @@
 
 use std::{net::SocketAddr, os::fd::AsFd as _, time::Duration};
 
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpListener,
+    time::{Instant, timeout_at},
+};
 
 use super::error::SessionError;
 use crate::{jail::SelfTest, proxy::OriginalDst};
@@ -30,7 +34,8 @@ pub(super) fn new(families: usize) -> Result<SelfTest, SessionError> {
     Ok(SelfTest { addresses: addresses.collect::<Result<_, _>>()?, nonce })
 }
 
-/// Answers the test's connections, one on each listener; they are the first there can be.
+/// Answers the test's connections, one on each listener. Where the network is shared somebody else may connect first:
+/// what the programs know nothing of is closed, and does not keep the test from passing.
 ///
 /// # Errors
 ///
@@ -42,16 +47,84 @@ pub(super) async fn answer(
 ) -> Result<(), SessionError> {
     for (listener, dialled) in listeners.iter().zip(test.addresses.iter().copied()) {
         let failed = |why: String| SessionError::SelfTest(format!("{dialled}: {why}"));
-        let accepted = timeout(PATIENCE, listener.accept()).await;
-        let (mut stream, _) = accepted
-            .map_err(|_| failed(format!("no connection within {PATIENCE:?}")))?
-            .map_err(|e| failed(format!("accept: {e}")))?;
-        match origins.origin(stream.as_fd()) {
-            Some(origin) if origin.dst == dialled => {}
-            Some(origin) => return Err(failed(format!("the kernel says it was going to {}", origin.dst))),
-            None => return Err(failed("the kernel does not know where it was going".into())),
+        let mut strangers = 0_usize;
+        let deadline = Instant::now() + PATIENCE;
+        let (mut stream, origin) = loop {
+            let accepted = timeout_at(deadline, listener.accept()).await;
+            let late = |_| failed(format!("not within {PATIENCE:?} ({strangers} without an origin)"));
+            let (stream, _) = accepted.map_err(late)?.map_err(|e| failed(format!("accept: {e}")))?;
+            match origins.origin(stream.as_fd()) {
+                Some(origin) => break (stream, origin),
+                None => strangers += 1,
+            }
+        };
+        if origin.dst != dialled {
+            return Err(failed(format!("the kernel says it was going to {}", origin.dst)));
         }
         stream.write_all(&test.nonce).await.map_err(|e| failed(format!("answering: {e}")))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::fd::BorrowedFd,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::{io::AsyncReadExt as _, net::TcpStream};
+
+    use super::*;
+    use crate::{
+        audit::ProcessInfo,
+        proxy::{Origin, Owner},
+    };
+
+    /// Knows nothing of the first connections it is asked about.
+    struct After(AtomicUsize, SocketAddr);
+
+    impl OriginalDst for After {
+        fn origin(&self, _: BorrowedFd<'_>) -> Option<Origin> {
+            let owner = Owner { cookie: 1, tgid: 1, uid: 1, comm: [0; 16] };
+            let known =
+                self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_err();
+            known.then_some(Origin { dst: self.1, owner })
+        }
+
+        fn process(&self, _: &Owner) -> ProcessInfo {
+            ProcessInfo::default()
+        }
+    }
+
+    async fn with(strangers: usize, dst: &str) -> Result<(), SessionError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let test = new(1).unwrap();
+        let nonce = test.nonce.clone();
+        let dials = tokio::spawn(async move {
+            for _ in 0..strangers {
+                let mut stranger = TcpStream::connect(at).await.unwrap();
+                assert_eq!(stranger.read(&mut [0]).await.unwrap_or(0), 0, "a stranger is told nothing");
+            }
+            let mut answer = vec![0; nonce.len()];
+            let mut last = TcpStream::connect(at).await.unwrap();
+            last.read_exact(&mut answer).await.is_ok() && answer == nonce
+        });
+        let origins = After(strangers.into(), dst.parse().unwrap());
+        answer(&[listener], &origins, &test).await?;
+        assert!(dials.await.unwrap());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn strangers_do_not_keep_the_test_from_passing() {
+        with(0, ADDRESSES[0]).await.unwrap();
+        with(3, ADDRESSES[0]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn another_origin_is_a_failure() {
+        assert!(matches!(with(0, "192.0.2.9:9").await, Err(SessionError::SelfTest(_))));
+    }
 }

@@ -15,6 +15,22 @@ async fn a_connection_that_is_not_the_commands_is_closed() {
     untouched(&server).await;
 }
 
+/// Any user of a shared network can make them, and each record takes room on the disk.
+#[tokio::test]
+async fn a_flood_of_strangers_leaves_few_records() {
+    let (_server, port) = listener().await;
+    let lab = Lab::new(port, &[]).await;
+    for _ in 0..9 {
+        assert_reset(&mut TcpStream::connect(lab.address).await.unwrap()).await;
+    }
+    drop(lab.transparent(port).await);
+    let reasons: Vec<_> = lab.records(5).await.iter().map(|record| record.reason).collect();
+    assert_eq!(
+        reasons,
+        [Reason::NoOrigin, Reason::NoOrigin, Reason::NoOrigin, Reason::NoOrigin, Reason::NothingSent]
+    );
+}
+
 #[tokio::test]
 async fn nothing_sent_is_recorded_but_no_denial() {
     let (_server, port) = listener().await;
