@@ -89,9 +89,12 @@ fn a_process_that_lived_a_millisecond_is_named() {
 fn a_query_is_named_over_udp_and_tcp() {
     let lab = Lab::new();
     let run = || lab.awf().allow("allowed.test");
-    for server in ["@203.0.113.53", "@2001:db8:2::53", "@127.0.0.1"] {
+    for (server, host_network) in
+        [("@203.0.113.53", false), ("@2001:db8:2::53", false), ("@127.0.0.1", false), ("@203.0.113.53", true)]
+    {
         for transport in ["+notcp", "+tcp"] {
-            let out = run().run(&["dig", transport, server, "denied.test"]);
+            let run = if host_network { run().host_network() } else { run() };
+            let out = run.run(&["dig", transport, server, "denied.test"]);
             let records = out.ok().records(&[("event", "dns".into()), ("host", "denied.test".into())]);
             let [record] = records.as_slice() else { panic!("one record\n{out}") };
             assert!(text(record, "exe").ends_with("/dig"), "{record:#}");
