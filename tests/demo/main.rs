@@ -11,6 +11,7 @@ const DENIED: &str = "denied.test";
 
 /// One command and what must come of it.
 struct Step {
+    about: &'static str,
     curl: Vec<String>,
     host: &'static str,
     passes: bool,
@@ -23,9 +24,9 @@ fn main() -> ExitCode {
     }
     let lab = Lab::new();
     println!(
-        "A lab of its own: two HTTPS servers, {ALLOWED} and {DENIED}, on IPv4 and IPv6. Nothing leaves this machine."
+        "Two HTTPS servers in a private network, {ALLOWED} and {DENIED}, each on IPv4 and IPv6, and a DNS server."
     );
-    println!("No proxy variable, no CA variable, no setting in the client.\n");
+    println!("curl runs behind awf-bpf without any setting: no proxy variable, no certificate, no option.\n");
     let mut kept = true;
     for step in steps() {
         kept &= show(&lab, &step);
@@ -41,17 +42,24 @@ fn steps() -> Vec<Step> {
     // A client that knows the address asks no resolver: the connection itself must be refused.
     let v4 = format!("{DENIED}:443:{}", hosts::v4(DENIED));
     let v6 = format!("{DENIED}:443:[{}]", hosts::v6(DENIED));
+    let step = |about, args: &[&str], host, passes| Step { about, curl: curl(args), host, passes };
     vec![
-        Step { curl: curl(&["-4", &allowed]), host: ALLOWED, passes: true },
-        Step { curl: curl(&["-6", &allowed]), host: ALLOWED, passes: true },
-        Step { curl: curl(&[&denied]), host: DENIED, passes: false },
-        Step { curl: curl(&["--resolve", &v4, &denied]), host: DENIED, passes: false },
-        Step { curl: curl(&["--resolve", &v6, &denied]), host: DENIED, passes: false },
+        step(
+            "An allowed name, dialled by curl over IPv4. awf-bpf itself looks the name up and dials it anew.",
+            &["-4", &allowed],
+            ALLOWED,
+            true,
+        ),
+        step("The same, dialled by curl over IPv6.", &["-6", &allowed], ALLOWED, true),
+        step("A name that is not allowed: it is not even looked up.", &[&denied], DENIED, false),
+        step("Its IPv4 address, without asking DNS.", &["--resolve", &v4, &denied], DENIED, false),
+        step("Its IPv6 address, without asking DNS.", &["--resolve", &v6, &denied], DENIED, false),
     ]
 }
 
 /// Runs one step and prints what came of it; whether that was what must.
 fn show(lab: &Lab, step: &Step) -> bool {
+    println!("# {}", step.about);
     println!("$ awf-bpf exec --allow-domains {ALLOWED} --proxy-env none -- {}", step.curl.join(" "));
     let argv: Vec<&str> = step.curl.iter().map(String::as_str).collect();
     let run = lab.awf().machine_dns().allow(ALLOWED).no_proxy_env();
@@ -62,7 +70,7 @@ fn show(lab: &Lab, step: &Step) -> bool {
     println!("  {} ({took} ms)", if passed { "passed" } else { "refused" });
     said.lines().for_each(|line| println!("  | {line}"));
     let record = record(&out, step);
-    println!("  audit: {}\n", record.as_ref().map_or("no record".into(), Value::to_string));
+    println!("  audit: {}\n", record.as_ref().map_or("no record".into(), |record| out.audit_line(record)));
     let kept = passed == step.passes && record.is_some();
     if !kept {
         println!("  wanted {}; all of it:\n{out}\n", if step.passes { "it to pass" } else { "a refusal" });

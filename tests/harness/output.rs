@@ -95,11 +95,23 @@ impl Output {
     #[must_use]
     #[track_caller]
     pub fn audit(&self) -> Vec<Value> {
-        let path = self.audit.join("audit.jsonl");
-        let text =
-            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}\n{self}", path.display()));
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}\n{self}"));
-        text.lines().map(parse).collect()
+        self.audit_text().lines().map(parse).collect()
+    }
+
+    /// The line of `record`, as it was written.
+    #[must_use]
+    #[track_caller]
+    pub fn audit_line(&self, record: &Value) -> String {
+        let at = self.audit().iter().position(|other| other == record);
+        let line = at.and_then(|at| self.audit_text().lines().nth(at).map(str::to_owned));
+        line.unwrap_or_else(|| panic!("not in the audit file: {record}\n{self}"))
+    }
+
+    #[track_caller]
+    fn audit_text(&self) -> String {
+        let path = self.audit.join("audit.jsonl");
+        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}\n{self}", path.display()))
     }
 
     /// The audit records whose named fields all have these values.
