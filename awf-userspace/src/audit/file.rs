@@ -24,6 +24,10 @@ const FILE_MODE: u32 = 0o640;
 /// Most bytes kept in memory while the file cannot be written (a full disk that somebody may yet clear).
 const BACKLOG_MAX: usize = 4 << 20;
 
+/// Most bytes of one run: some million records. The file is root's, so that neither quota nor the blocks reserved for
+/// root stop a command that makes records as fast as it can.
+const RUN_MAX: u64 = 1 << 30;
+
 /// Whom the run is for: may own the audit directory and may read what is in it, never write the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invoker {
@@ -38,6 +42,9 @@ pub(super) struct LineFile {
     path: PathBuf,
     /// Whole lines, but for the first, which may have been written in part.
     backlog: Vec<u8>,
+    /// Bytes of this run, and most of them.
+    bytes: u64,
+    max: u64,
     lost: u64,
     failure: Option<io::Error>,
 }
@@ -53,7 +60,8 @@ impl LineFile {
         let directory = open_dir(dir, invoker)?;
         let file = open_file(&directory, &path)?;
         restrict(&file, FILE_MODE, invoker).map_err(|e| AuditError::Restrict(path.clone(), e))?;
-        let mut this = Self { file, path, backlog: Vec::new(), lost: 0, failure: None };
+        let mut this =
+            Self { file, path, backlog: Vec::new(), bytes: 0, max: RUN_MAX, lost: 0, failure: None };
         this.end_torn_line();
         Ok(this)
     }
@@ -66,6 +74,10 @@ impl LineFile {
     ///
     /// `false` means that records wait or are lost: the file is behind what was decided.
     pub(super) fn append(&mut self, line: &[u8]) -> bool {
+        if self.bytes + line.len() as u64 > self.max {
+            return self.overflow();
+        }
+        self.bytes += line.len() as u64;
         if self.backlog.len() + line.len() > BACKLOG_MAX {
             self.drain();
         }
@@ -103,6 +115,18 @@ impl LineFile {
             Ok(there) if same_file(&there, &ours) => Ok(()),
             _ => Err(AuditError::Replaced(self.path.clone())),
         }
+    }
+
+    /// From now on nothing is kept, and so nothing allowed.
+    fn overflow(&mut self) -> bool {
+        self.max = 0;
+        self.lost += 1;
+        if self.failure.is_none() {
+            let why = format!("the run's limit of {} MiB is reached", RUN_MAX >> 20);
+            log::error!("the audit file {:?} is full: {why}; nothing more is allowed", self.path);
+            self.failure = Some(io::Error::other(why));
+        }
+        false
     }
 
     fn drain(&mut self) -> bool {

@@ -6,9 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{fs::statfs, mount::MountFlags};
+use rustix::{
+    fs::{FlockOperation, statfs},
+    mount::MountFlags,
+};
 
-use super::state::{STATE, StateError, make_private};
+use super::state::{STATE, StateError, lock_any, make_private};
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
@@ -42,12 +45,14 @@ pub fn remove_pins(pins: &Path) -> io::Result<()> {
     }
 }
 
-/// Unmounts it; for when no run is left.
+/// Unmounts it when no run is left. A run that begins meanwhile would lose its pins with it, and with them what
+/// enforces after its awf-bpf was killed: it waits.
 ///
 /// # Errors
 ///
 /// What umount2(2) says.
 pub fn unmount() -> io::Result<()> {
+    let Ok(_nobody) = lock_any(FlockOperation::NonBlockingLockExclusive) else { return Ok(()) };
     let dir = PathBuf::from(STATE).join("bpf");
     match is_bpffs(&dir) {
         Ok(true) => Ok(rustix::mount::unmount(&dir, rustix::mount::UnmountFlags::NOFOLLOW)?),

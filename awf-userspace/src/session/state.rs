@@ -54,6 +54,7 @@ pub struct RunState {
     id: String,
     dir: PathBuf,
     _lock: File,
+    _any: File,
 }
 
 impl RunState {
@@ -64,6 +65,7 @@ impl RunState {
     /// Names the path that could not be made.
     pub fn create() -> Result<Self, StateError> {
         make_private(Path::new(STATE))?;
+        let any = lock_any(FlockOperation::LockShared)?;
         let id = random_id()?;
         let unborn = Path::new(STATE).join(format!("{UNBORN}{id}"));
         let dir = Path::new(STATE).join(&id);
@@ -72,7 +74,7 @@ impl RunState {
         let failed = |source| StateError::Path { path: unborn.clone(), source };
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed(e.into()))?;
         fs::rename(&unborn, &dir).map_err(failed)?;
-        Ok(Self { id, dir, _lock: lock })
+        Ok(Self { id, dir, _lock: lock, _any: any })
     }
 
     /// Unique among all runs of this machine: 12 hexadecimal digits.
@@ -175,6 +177,18 @@ fn dead_run(dir: PathBuf, id: &str, unborn: bool) -> Option<DeadRun> {
         PathBuf::from(std::ffi::OsString::from_vec(bytes))
     });
     Some(DeadRun { id: id.to_owned(), cgroup, dir, _lock: lock })
+}
+
+/// The lock that every living run shares. Held exclusively, there is none, and none begins.
+///
+/// # Errors
+///
+/// When it cannot be had.
+pub(super) fn lock_any(how: FlockOperation) -> Result<File, StateError> {
+    let failed = |source| StateError::Path { path: STATE.into(), source };
+    let any = File::open(STATE).map_err(failed)?;
+    flock(&any, how).map_err(|e| failed(e.into()))?;
+    Ok(any)
 }
 
 fn is_missing(error: &StateError) -> bool {

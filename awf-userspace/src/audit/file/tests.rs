@@ -116,3 +116,16 @@ fn what_a_full_disk_loses_is_counted_and_memory_is_bounded() {
 fn full_disk() -> File {
     File::options().write(true).open("/dev/full").unwrap()
 }
+
+/// Who makes records faster than a disk has room ends up without network, not the machine without disk.
+#[test]
+fn a_run_that_writes_without_end_is_stopped_and_counted() {
+    let dir = TempDir::new();
+    let mut file = create(dir.path()).unwrap();
+    file.max = 10;
+    assert!(file.append(b"{\"a\":1}\n"));
+    assert!(!file.append(b"{\"b\":2}\n"));
+    assert!(!file.append(b"{}"), "nor a shorter one after it");
+    assert_eq!((file.lost(), fs::metadata(dir.path().join(FILE_NAME)).unwrap().len()), (2, 8));
+    assert!(matches!(file.finish(), Err(AuditError::Lost { lost: 2, .. })));
+}
