@@ -20,9 +20,9 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// A connection through the proxy, written when it ends.
+    /// A connection through the proxy: exactly one each, written when it ends.
     Connection,
-    /// One HTTP request on a connection.
+    /// One HTTP request on a connection; the connection's own record follows.
     Request,
     /// A DNS query.
     Dns,
@@ -108,5 +108,8 @@ pub struct Record {
     pub bytes_up: Option<u64>,
     pub bytes_down: Option<u64>,
     pub ms: Option<u64>,
+    /// Of a connection whose decision is that of its HTTP requests, each with a record before this one: how many.
+    /// The decision is the worst of theirs, and has been counted with them.
+    pub requests: Option<u64>,
     pub process: Option<ProcessInfo>,
 }

@@ -80,10 +80,14 @@ fn kind(query: &Record) -> usize {
 }
 
 impl Summary {
-    /// Adds one record up.
+    /// Adds one record up. The connection of requests that have been counted is not counted again.
     pub fn add(&mut self, record: &Record) {
         // getaddrinfo connects UDP sockets to sort addresses, and sends nothing: no attempt was blocked.
         if record.reason == Reason::UdpConnectRefused {
+            return;
+        }
+        // Its requests were counted one by one.
+        if record.event == EventKind::Connection && record.requests.is_some() {
             return;
         }
         if record.decision == Decision::Allow {

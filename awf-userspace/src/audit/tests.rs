@@ -53,6 +53,7 @@ pub(in crate::audit) fn denial(host: &str) -> Record {
         bytes_up: None,
         bytes_down: None,
         ms: None,
+        requests: None,
         process: None,
     }
 }
@@ -73,6 +74,7 @@ fn full() -> Record {
         bytes_up: Some(1),
         bytes_down: Some(2),
         ms: Some(3),
+        requests: Some(4),
         process: Some(ProcessInfo {
             pid: 7,
             ppid: Some(6),
@@ -112,7 +114,7 @@ fn every_field_has_the_name_of_the_format_and_unknown_ones_are_absent() {
             "_schema": "audit/v1", "event": "request", "id": "r1-1", "run": "r1", "decision": "would-deny",
             "reason": "port_not_allowed", "rule": "x.test:22", "host": "x.test", "port": 443,
             "ip": "2001:db8::1", "family": 6, "proto": "http", "method": "GET",
-            "url": "http://***@x.test/?token=***", "status": 403, "bytes_up": 1, "bytes_down": 2, "ms": 3,
+            "url": "http://***@x.test/?token=***", "status": 403, "bytes_up": 1, "bytes_down": 2, "ms": 3, "requests": 4,
             "pid": 7, "ppid": 6, "comm": "curl", "exe": "/usr/bin/curl", "argv": ["curl", "--token", "***"],
             "ancestors": ["/bin/bash"], "uid": 1000,
         })

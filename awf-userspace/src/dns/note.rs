@@ -80,6 +80,7 @@ fn base(peer: &Peer, decision: Decision, reason: Reason, code: ResponseCode) -> 
         bytes_up: None,
         bytes_down: None,
         ms: None,
+        requests: None,
         process: peer.process.as_deref().cloned(),
     }
 }

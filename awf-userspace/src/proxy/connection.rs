@@ -225,7 +225,7 @@ async fn connected(
 }
 
 async fn http(link: &Link, client: Leg, mode: Mode, mut entry: Entry, kept: Option<Kept>) -> Option<Tunnel> {
-    entry.deny(&denied(Reason::Malformed, "the connection ended in the middle of a request head"));
+    entry.speaks_http();
     match http1::serve(link, client, mode, entry, kept).await? {
         Next::Tunnel(tunnel) => Some(tunnel),
         // A CONNECT inside a CONNECT is refused: this goes one level deep.

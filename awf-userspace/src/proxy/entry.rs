@@ -1,13 +1,17 @@
 //! The audit record of one connection or request, written exactly once however it ends: when its [`Entry`] is
-//! dropped.
+//! dropped. What the requests of a connection came to goes into the connection's own record as well.
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
-use super::{Owner, activity::Traffic, context::Context};
+use super::{
+    Owner,
+    activity::Traffic,
+    context::{Context, denied},
+};
 use crate::{
     audit::{Decision, EventId, EventKind, Record},
     policy::{Denied, Host, Reason},
@@ -21,6 +25,52 @@ pub(super) struct Peer {
     pub(super) dst: Option<SocketAddr>,
 }
 
+/// What the requests of one connection came to.
+#[derive(Debug, Default)]
+struct Requests {
+    count: u64,
+    bytes_up: u64,
+    bytes_down: u64,
+    /// The latest that was refused, else the latest.
+    worst: Option<Record>,
+}
+
+impl Requests {
+    fn add(&mut self, request: &Record) {
+        self.count += 1;
+        self.bytes_up += request.bytes_up.unwrap_or_default();
+        self.bytes_down += request.bytes_down.unwrap_or_default();
+        let refused = self.worst.as_ref().is_some_and(|worst| worst.decision == Decision::Deny);
+        if !refused || request.decision == Decision::Deny {
+            self.worst = Some(request.clone());
+        }
+    }
+
+    /// Puts them into the record of their connection.
+    fn sum_up(&self, connection: &mut Record) {
+        let add = |bytes: &mut Option<u64>, more| *bytes = Some(bytes.unwrap_or_default() + more);
+        add(&mut connection.bytes_up, self.bytes_up);
+        add(&mut connection.bytes_down, self.bytes_down);
+        let Some(worst) = &self.worst else { return };
+        // A CONNECT after them has no record but this one.
+        let own = connection.method.is_some();
+        if own && (connection.decision == Decision::Deny || worst.decision != Decision::Deny) {
+            return;
+        }
+        *connection = Record {
+            event: connection.event,
+            method: None,
+            url: None,
+            status: None,
+            bytes_up: connection.bytes_up,
+            bytes_down: connection.bytes_down,
+            ms: connection.ms,
+            requests: Some(self.count),
+            ..worst.clone()
+        };
+    }
+}
+
 /// A record in the making.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -31,6 +81,10 @@ pub(super) struct Entry {
     pub(super) traffic: Arc<Traffic>,
     /// Boxed: an entry is moved through every future of its connection.
     pub(super) record: Box<Record>,
+    /// Shared by a connection and its requests.
+    requests: Arc<Mutex<Requests>>,
+    /// The connection of a request that nothing comes after: recorded behind it.
+    connection: Option<Box<Self>>,
 }
 
 impl Entry {
@@ -53,6 +107,7 @@ impl Entry {
             bytes_up: None,
             bytes_down: None,
             ms: None,
+            requests: None,
             process: None,
         };
         Self {
@@ -62,7 +117,31 @@ impl Entry {
             start: Instant::now(),
             traffic: Arc::default(),
             record: Box::new(record),
+            requests: Arc::default(),
+            connection: None,
         }
+    }
+
+    /// The entry of a request on this connection, for the same place until it names its own.
+    pub(super) fn request(&self) -> Self {
+        let mut entry = Self::new(&self.context, EventKind::Request, self.peer);
+        entry.record.host.clone_from(&self.record.host);
+        entry.record.port = self.record.port;
+        entry.requests = Arc::clone(&self.requests);
+        entry
+    }
+
+    /// The connection goes on as this request, and ends with it.
+    pub(super) fn continues(&mut self, connection: Option<Self>) {
+        self.connection = connection.map(Box::new);
+    }
+
+    /// Of a connection that speaks HTTP: from now on its requests decide.
+    pub(super) fn speaks_http(&mut self) {
+        self.deny(&denied(Reason::Malformed, "the connection ended in the middle of a request head"));
+        self.record.proto = Some("http");
+        self.record.method = None;
+        self.record.status = None;
     }
 
     pub(super) fn id(&self) -> &EventId {
@@ -100,6 +179,12 @@ impl Drop for Entry {
         record.bytes_up = Some(self.traffic.up.load(Relaxed));
         record.bytes_down = Some(self.traffic.down.load(Relaxed));
         record.ms = Some(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        match record.event {
+            EventKind::Request => requests.add(&record),
+            _ => requests.sum_up(&mut record),
+        }
+        drop(requests);
         // Asked for this late because the process is better known now, and nobody waits for it.
         record.process = self.peer.owner.as_ref().map(|owner| self.context.origins.process(owner));
         self.context.recorder.record(self.id.clone(), record);

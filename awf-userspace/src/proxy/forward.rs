@@ -3,7 +3,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use http::{
@@ -52,11 +52,11 @@ pub(super) enum After {
 pub(super) struct Forward {
     link: Link,
     mode: Mode,
-    /// The connection's own entry, until its first request takes it.
-    first: Mutex<Option<Entry>>,
     kept: tokio::sync::Mutex<Option<Kept>>,
     after: Mutex<Option<After>>,
     finding: Arc<OnceLock<Finding>>,
+    /// The connection's own entry, until a request takes it along; dropped last, since it sums up the others.
+    connection: Mutex<Option<Entry>>,
 }
 
 /// A request that was judged: where it goes and under which name.
@@ -67,8 +67,8 @@ struct Judged {
 
 impl Forward {
     pub(super) fn new(link: Link, mode: Mode, entry: Entry, kept: Option<Kept>) -> Self {
-        let (first, kept) = (Mutex::new(Some(entry)), tokio::sync::Mutex::new(kept));
-        Self { link, mode, first, kept, after: Mutex::default(), finding: Arc::default() }
+        let (connection, kept) = (Mutex::new(Some(entry)), tokio::sync::Mutex::new(kept));
+        Self { link, mode, kept, after: Mutex::default(), finding: Arc::default(), connection }
     }
 
     pub(super) fn finding(&self) -> &Arc<OnceLock<Finding>> {
@@ -96,6 +96,7 @@ impl Forward {
             }
             Ok(Outcome::After(response, after)) => {
                 entry.record.status = Some(response.status().as_u16());
+                entry.continues(self.connection().take());
                 *self.after.lock().unwrap_or_else(PoisonError::into_inner) = Some(after.with(entry));
                 response
             }
@@ -108,16 +109,19 @@ impl Forward {
     }
 
     fn entry(&self, parts: &Parts) -> Entry {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut entry =
-            first.unwrap_or_else(|| Entry::new(&self.link.context, EventKind::Request, self.link.peer));
         let connect = parts.method == Method::CONNECT;
-        // Inside a CONNECT the requests are what is recorded, not the CONNECT.
-        entry.record.event = if connect { EventKind::Connection } else { EventKind::Request };
+        // A CONNECT is the last request of its connection, and has no record but the connection's.
+        let own =
+            if connect { self.connection().take() } else { self.connection().as_ref().map(Entry::request) };
+        let mut entry =
+            own.unwrap_or_else(|| Entry::new(&self.link.context, EventKind::Request, self.link.peer));
         entry.record.proto = Some(if connect { "connect" } else { "http" });
         entry.record.method = self.finding.get().is_none().then(|| parts.method.to_string());
-        entry.record.status = None;
         entry
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Option<Entry>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn destination(&self, parts: &Parts, entry: &mut Entry) -> Result<Destination, Refusal> {

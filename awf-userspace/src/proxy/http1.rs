@@ -28,8 +28,7 @@ pub(super) enum Next {
     Connect { client: Leg, upstream: TcpStream, host: Host, port: u16, entry: Entry },
 }
 
-/// Serves `client`. `entry` becomes the first request's; without a request it is recorded as it is. `kept`: a
-/// server connection made before.
+/// Serves `client`. `entry`: the connection's own, recorded when it ends. `kept`: a server connection made before.
 pub(super) async fn serve(
     link: &Link,
     client: Leg,

@@ -5,7 +5,7 @@
 //!                                                -> http1 (gate: head, chunked)
 //!                                                     -> forward (request) -> exchange   one HTTP request
 //! context: the policy is asked here.  upstream: only here is anything dialled.
-//! deny: what a refusal looks like.  entry: one audit record each, written when it ends.
+//! deny: what a refusal looks like.  entry: one audit record each, written when it ends; a connection's behind those of its requests.
 //! ```
 
 mod activity;

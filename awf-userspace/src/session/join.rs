@@ -99,6 +99,7 @@ impl<A: Recorder> Refusals<A> {
             bytes_up: None,
             bytes_down: None,
             ms: None,
+            requests: None,
             process: notice.process,
         };
         self.recorder.record(self.recorder.next_id(), record);

@@ -82,6 +82,24 @@ fn the_queries_of_one_look_up_are_counted_once() {
     assert!(summary.text().contains("b.test:443 (not in allowlist), 2 times by curl"), "{}", summary.text());
 }
 
+/// One refused request is one refusal, whatever else is on record about its connection.
+#[test]
+fn requests_and_their_connection_are_not_counted_twice() {
+    let mut summary = Summary::default();
+    let mut record = denial("a.test");
+    record.event = EventKind::Request;
+    summary.add(&record);
+    record.decision = Decision::Allow;
+    summary.add(&record);
+    record = denial("a.test");
+    record.requests = Some(2);
+    summary.add(&record);
+    assert_eq!((summary.allowed, summary.denied), (1, 1));
+    record.requests = None;
+    summary.add(&record);
+    assert_eq!((summary.allowed, summary.denied), (1, 2), "a refused connection without requests counts");
+}
+
 #[test]
 fn memory_and_text_are_bounded_and_the_rest_is_counted() {
     let mut summary = Summary::default();

@@ -1,10 +1,7 @@
 //! CONNECT: judged by its target, and again by what is spoken through it.
 
 use super::{super::sni::build::hello, *};
-use crate::{
-    audit::{Decision, EventKind},
-    policy::Reason,
-};
+use crate::{audit::Decision, policy::Reason};
 
 /// Sends a CONNECT to `target` and reads the `200`.
 async fn connect(lab: &Lab, target: &str) -> TcpStream {

@@ -1,10 +1,7 @@
 //! Clear-text HTTP/1: by Host, request by request.
 
 use super::*;
-use crate::{
-    audit::{Decision, EventKind},
-    policy::Reason,
-};
+use crate::{audit::Decision, policy::Reason};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

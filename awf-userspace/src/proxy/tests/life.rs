@@ -165,7 +165,7 @@ async fn stopping_closes_the_listener_and_records_every_connection() {
     let refused = TcpStream::connect(lab.address).await;
     assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     let records: Vec<_> = all.borrow().iter().map(|(_, record)| (record.decision, record.reason)).collect();
-    assert_eq!(records.len(), 3, "{records:?}");
+    assert_eq!(records.len(), 4, "three connections and a request: {records:?}");
     assert!(records.contains(&(Decision::Allow, Reason::Allowed)), "{records:?}");
     assert!(records.contains(&(Decision::Deny, Reason::Shutdown)), "{records:?}");
 }

@@ -6,6 +6,7 @@ mod connect;
 mod http;
 mod life;
 mod other;
+mod records;
 mod tls;
 
 use std::{
@@ -30,7 +31,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    audit::{EventId, ProcessInfo, Record, Recorder},
+    audit::{EventId, EventKind, ProcessInfo, Record, Recorder},
     policy::{DomainName, List, Place, Policy, Rule},
 };
 
@@ -171,13 +172,25 @@ impl Lab {
         self.dial(self.address).await
     }
 
-    /// The records, once there are `count`; there must not be more.
+    /// The records that count in the summary, once there are `count`; there must not be more.
     async fn records(&self, count: usize) -> Vec<Record> {
+        self.records_that(|record| record.requests.is_none(), count).await
+    }
+
+    /// The records of connections, once there are `count`; there must not be more.
+    async fn connections(&self, count: usize) -> Vec<Record> {
+        self.records_that(|record| record.event == EventKind::Connection, count).await
+    }
+
+    async fn records_that(&self, fit: fn(&Record) -> bool, count: usize) -> Vec<Record> {
+        let fitting = |all: &Vec<(EventId, Record)>| -> Vec<Record> {
+            all.iter().filter(|(_, record)| fit(record)).map(|(_, record)| record.clone()).collect()
+        };
         let mut records = self.log.records.subscribe();
-        let enough = records.wait_for(|records| records.len() >= count);
-        let found = timeout(PATIENCE, enough).await.expect("records in time").unwrap().clone();
+        let enough = records.wait_for(|all| fitting(all).len() >= count);
+        let found = fitting(&timeout(PATIENCE, enough).await.expect("records in time").unwrap());
         assert_eq!(found.len(), count, "{found:#?}");
-        found.into_iter().map(|(_, record)| record).collect()
+        found
     }
 
     async fn record(&self) -> Record {
