@@ -15,6 +15,8 @@ pub struct Policy {
     pub(super) allow: Index,
     pub(super) block: Index,
     rules: Vec<Arc<Rule>>,
+    /// The ports that allow rules are about.
+    ports: HashSet<u16>,
     own: HashSet<IpAddr>,
 }
 
@@ -27,7 +29,9 @@ impl Policy {
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
         let rules: Vec<_> = rules.into_iter().map(Arc::new).collect();
         let of = |list| Index::new(rules.iter().filter(|rule| rule.list() == list).cloned());
-        Self { allow: of(List::Allow), block: of(List::Block), rules, own: HashSet::new() }
+        let allowing = rules.iter().filter(|rule| rule.list() == List::Allow);
+        let ports = allowing.flat_map(|rule| rule.service.allowed_ports()).copied().collect();
+        Self { allow: of(List::Allow), block: of(List::Block), rules, ports, own: HashSet::new() }
     }
 
     /// Adds this host's own addresses: a name may lead there by an address rule only, as with loopback.
@@ -47,6 +51,13 @@ impl Policy {
     #[must_use]
     pub fn allows_nothing(&self) -> bool {
         !self.rules.iter().any(|rule| rule.list() == List::Allow)
+    }
+
+    /// Whether some allow rule is about `port`. Without one, nothing that a connection to it could name or speak
+    /// would be allowed.
+    #[must_use]
+    pub fn knows_port(&self, port: u16) -> bool {
+        self.ports.contains(&port)
     }
 
     /// Whether the command may reach `target`. For a name this says nothing of its addresses:

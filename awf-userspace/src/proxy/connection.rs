@@ -122,6 +122,10 @@ struct Early {
 /// The command dialled `dst` itself.
 async fn transparent(link: &Link, mut client: Leg, dst: SocketAddr, mut entry: Entry) -> Option<Tunnel> {
     entry.target(&Host::from(dst.ip()), dst.port());
+    if let Some((host, denied)) = link.context.closed_port(dst) {
+        entry.target(&host, dst.port());
+        return refuse(client, &denied.into(), entry);
+    }
     // Where any protocol may be spoken the server may be the first to speak: it is dialled now.
     let (early, no_other) = match link.context.decide_other(dst) {
         Ok(route) => match dial(link, &route, &mut entry).await {

@@ -146,6 +146,19 @@ impl Context {
         }
     }
 
+    /// The refusal of everything that a connection to `at` could be for, when no rule is about its port: of the
+    /// name for which the command was last given that address, else of the address. The ports of the web have no
+    /// such refusal, since TLS and HTTP there are answered in their own words.
+    pub(super) fn closed_port(&self, at: SocketAddr) -> Option<(Host, Denied)> {
+        if [80, 443].contains(&at.port()) || self.policy.knows_port(at.port()) {
+            return None;
+        }
+        let ip = at.ip().to_canonical();
+        let host = self.resolver.names_of(ip).into_iter().next().map_or(Host::Ip(ip), Host::Name);
+        let denied = self.decide(Some(&host), None, at.port(), Protocol::Other).err()?;
+        Some((host, denied))
+    }
+
     fn judge(&self, host: &Host, port: u16, protocol: Protocol) -> Result<Route, Denied> {
         match self.policy.judge(&Target { host, port, protocol }) {
             Verdict::Allow(allowed) => Ok(Route { dial: host.clone(), port, rule: allowed.rule }),

@@ -37,6 +37,7 @@ fn ports_and_protocols_are_those_of_the_table() {
     for (rule, allowed) in services {
         let policy = policy(&[rule], &[]);
         for port in [1, 22, 80, 443, 5432, 8080, 8443, 65535] {
+            assert_eq!(policy.knows_port(port), allowed.iter().any(|(p, _)| *p == port), "{rule} {port}");
             for protocol in PROTOCOLS {
                 let expected = allowed.iter().any(|(p, of)| *p == port && of.contains(&protocol));
                 let got = ask(&policy, "a.x.test", port, protocol);

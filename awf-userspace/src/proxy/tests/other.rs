@@ -84,6 +84,34 @@ async fn the_server_that_was_dialled_early_is_used() {
     untouched(&server).await;
 }
 
+/// `psql` to a host that is allowed for the web only: nothing it could say would help, so nobody waits for it.
+#[tokio::test]
+async fn a_port_that_no_rule_is_about_is_refused_at_once() {
+    let (server, port) = listener().await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let limits = Limits { first_byte: day, keep_alive: day, ..Limits::default() };
+    let lab = Lab::with(port, &["db.test"], &["tcp://any.test:5432"], limits).await;
+    assert_reset(&mut lab.transparent(5432).await).await;
+    let record = lab.record().await;
+    assert_eq!((record.decision, record.reason), (Decision::Deny, Reason::AddressNotAllowed));
+    assert_eq!((record.host, record.port), (Some(ELSEWHERE.to_string()), Some(5432)));
+    assert_eq!(record.allow_with, Some(format!("--allow-ip {ELSEWHERE}:5432")));
+
+    lab.given(&["db.test", "denied.test"]);
+    assert_reset(&mut lab.transparent(5432).await).await;
+    let record = lab.record_of(Reason::PortNotAllowed).await;
+    assert_eq!((record.host.as_deref(), record.port), (Some("db.test"), Some(5432)));
+    assert_eq!(record.allow_with.as_deref(), Some("--allow-domains db.test:5432"));
+    untouched(&server).await;
+
+    // A rule about the port, whosever, and the ports of the web: what is said there decides.
+    for port in [port, 443] {
+        let mut client = lab.transparent(port).await;
+        client.write_all(&hello(Some("denied.test"))).await.unwrap();
+        assert_eq!(rest(&mut client).await[..6], [21, 3, 3, 0, 2, 2]);
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_is_down_resets_the_connection() {
     let (server, port) = listener().await;
