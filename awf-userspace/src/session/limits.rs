@@ -19,7 +19,7 @@ const OOM_FILE: &str = "/proc/self/oom_score_adj";
 
 /// What was raised, and what it was before.
 #[derive(Clone, Copy, Debug)]
-pub struct OwnLimits {
+pub(super) struct OwnLimits {
     nofile: Option<(u64, u64)>,
     oom_score_adj: Option<i32>,
     descriptors: u64,
@@ -28,20 +28,20 @@ pub struct OwnLimits {
 impl OwnLimits {
     /// Raises them. What cannot be raised stays, and is allowed for.
     #[must_use]
-    pub fn raise() -> Self {
+    pub(super) fn raise() -> Self {
         let (nofile, descriptors) = raise_descriptors();
         Self { nofile, oom_score_adj: lower_oom_score(), descriptors }
     }
 
     /// What `__init` has to put back.
     #[must_use]
-    pub fn restore(&self, sigmask: SignalMask) -> Restore {
+    pub(super) fn restore(&self, sigmask: SignalMask) -> Restore {
         Restore { sigmask, nofile: self.nofile, oom_score_adj: self.oom_score_adj }
     }
 
     /// The proxy's limits: no more connections than there are descriptors for.
     #[must_use]
-    pub fn proxy(&self) -> proxy::Limits {
+    pub(super) fn proxy(&self) -> proxy::Limits {
         let limits = proxy::Limits::default();
         let most = self.descriptors.saturating_sub(RESERVE).max(RESERVE) / PER_CONNECTION;
         proxy::Limits { connections: limits.connections.min(most as usize), ..limits }

@@ -167,7 +167,7 @@ fn dead_run(dir: PathBuf, id: &str, unborn: bool) -> Option<DeadRun> {
             Some(lock)
         }
         // Between mkdir and its lock a run has nothing to reap, and is young.
-        Err(e) if is_missing(&e) && !(unborn && !is_old(&dir)) => None,
+        Err(e) if is_missing(&e) && (!unborn || is_old(&dir)) => None,
         // Not being able to look (no descriptor left, no memory) says nothing of its owner: who kills a living run
         // for that ends somebody's work.
         Err(_) => return None,
