@@ -24,6 +24,7 @@ mod http1;
 pub mod limits;
 mod listen;
 mod listener;
+mod pipe;
 pub mod request;
 mod scratch;
 pub mod seam;

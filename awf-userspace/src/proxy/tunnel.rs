@@ -1,8 +1,8 @@
-//! Two sockets joined byte for byte: counted, half-close kept, a reset passed on. While nothing moves it holds no
-//! buffer.
+//! Two sockets joined byte for byte: counted, half-close kept, a reset passed on. While nothing moves it holds
+//! neither a buffer nor a pipe.
 //!
-//! [`pump`] reads and writes through the thread's scratch buffer, which is best for small messages; splice(2) for
-//! bulk data belongs into it and nowhere else.
+//! Small messages are read and written through the thread's scratch buffer; what comes in pieces of [`BULK`] or
+//! more is spliced.
 
 use std::{
     io,
@@ -17,8 +17,12 @@ use tokio::{io::Interest, net::TcpStream, task::consume_budget};
 
 use super::{
     activity::{Activity, Traffic},
+    pipe::Pipe,
     scratch,
 };
+
+/// Bytes at once from which splice(2) is cheaper than read(2) and write(2).
+const BULK: usize = 16 * 1024;
 
 /// A connected socket, and what was received from it but not yet passed on.
 #[derive(Debug)]
@@ -81,7 +85,7 @@ async fn reset(stream: &TcpStream) -> io::Error {
     }
 }
 
-/// Copies `first`, then everything `from` sends, to `to`, and closes that direction of `to` behind it.
+/// Passes on `first`, then everything `from` sends, to `to`, and closes that direction of `to` behind it.
 async fn pump(
     from: &TcpStream,
     to: &TcpStream,
@@ -92,17 +96,22 @@ async fn pump(
     write_all(to, &first).await?;
     count.fetch_add(first.len() as u64, Relaxed);
     drop(first);
+    let (mut bulk, mut refused) = (false, false);
     loop {
         from.readable().await?;
-        match scratch::with(|buf| pass(from, to, buf)) {
-            Ok(Passed::End) => break,
-            Ok(Passed::Bytes(read, rest)) => {
-                activity.touch();
-                write_all(to, &rest).await?;
-                count.fetch_add(read as u64, Relaxed);
+        let pipe = if bulk && !refused { Pipe::take() } else { None };
+        let passed = match pipe {
+            Some(pipe) => pass_by_splice(pipe, from, to, count, activity).await,
+            None => pass_by_copy(from, to, count, activity).await.map(Some),
+        };
+        match passed {
+            Ok(Some(0)) => break,
+            Ok(Some(moved)) => {
+                bulk = moved >= BULK;
                 // A fast sender and a fast receiver never wait; other connections of this thread must not starve.
                 consume_budget().await;
             }
+            Ok(None) => refused = true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
@@ -110,23 +119,63 @@ async fn pump(
     SockRef::from(to).shutdown(Shutdown::Write)
 }
 
-enum Passed {
-    End,
-    /// How many bytes were read, and those of them that could not be written at once.
-    Bytes(usize, Vec<u8>),
+/// One read and what it takes to write that; how many bytes, 0 at the end.
+async fn pass_by_copy(
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &AtomicU64,
+    activity: &Activity,
+) -> io::Result<usize> {
+    let (read, rest) = scratch::with(|buf| copy(from, to, buf))?;
+    activity.touch();
+    write_all(to, &rest).await?;
+    count.fetch_add(read as u64, Relaxed);
+    Ok(read)
 }
 
-/// One read and one write, neither of which waits.
-fn pass(from: &TcpStream, to: &TcpStream, buf: &mut [u8]) -> io::Result<Passed> {
+/// One read and one write, neither of which waits: how many bytes were read, and those of them not written.
+fn copy(from: &TcpStream, to: &TcpStream, buf: &mut [u8]) -> io::Result<(usize, Vec<u8>)> {
     let read = from.try_read(buf)?;
     if read == 0 {
-        return Ok(Passed::End);
+        return Ok((0, Vec::new()));
     }
     let written = match to.try_write(&buf[..read]) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         written => written?,
     };
-    Ok(Passed::Bytes(read, buf[written..read].to_vec()))
+    Ok((read, buf[written..read].to_vec()))
+}
+
+/// What `from` has, through `pipe` and never through our memory; how many bytes, 0 at the end. `None`: splice is
+/// refused, and nothing was moved.
+async fn pass_by_splice(
+    mut pipe: Pipe,
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &AtomicU64,
+    activity: &Activity,
+) -> io::Result<Option<usize>> {
+    let filled = match from.try_io(Interest::READABLE, || pipe.fill(from)) {
+        Err(error) if is_refusal(&error) => Ok(None),
+        filled => filled.map(Some),
+    };
+    while pipe.held() > 0 {
+        activity.touch();
+        to.writable().await?;
+        match to.try_io(Interest::WRITABLE, || pipe.drain(to)) {
+            Ok(moved) => _ = count.fetch_add(moved as u64, Relaxed),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    pipe.give_back();
+    filled
+}
+
+/// A kernel without it (ENOSYS), a filter above us (EPERM), sockets that cannot (EINVAL): reading them will tell.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
 }
 
 async fn write_all(to: &TcpStream, mut data: &[u8]) -> io::Result<()> {
