@@ -101,7 +101,8 @@ impl LineFile {
         self.lost
     }
 
-    /// Writes what waits, flushes it to the disk and says what is wrong with the file, if anything is.
+    /// Writes what waits, and says what is wrong with the file, if anything is. The kernel has every record then; it
+    /// is not waited for the disk, which takes longer than a launch.
     pub(super) fn finish(&mut self) -> Result<(), AuditError> {
         let drained = self.drain();
         let lost = self.lost + if drained { 0 } else { lines(&self.backlog) };
@@ -109,7 +110,6 @@ impl LineFile {
             let why = self.failure.as_ref().map_or_else(String::new, ToString::to_string);
             return Err(AuditError::Lost { path: self.path.clone(), lost, why });
         }
-        self.file.sync_data().map_err(|e| AuditError::Write(self.path.clone(), e))?;
         let ours = self.file.metadata().map_err(|e| AuditError::Write(self.path.clone(), e))?;
         match fs::symlink_metadata(&self.path) {
             Ok(there) if same_file(&there, &ours) => Ok(()),

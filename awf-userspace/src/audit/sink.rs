@@ -71,7 +71,7 @@ impl JsonSink {
         summary
     }
 
-    /// Writes what waits and flushes the file to its disk. Records may still come afterwards.
+    /// Writes what waits. Records may still come afterwards.
     ///
     /// # Errors
     /// When records were lost, or the file is no longer where it was: the run's record is not complete.
