@@ -12,6 +12,8 @@ pub enum EventKind {
     Dns = 2,
     /// Something was refused; [`Event::refusal`] says why.
     Refused = 3,
+    /// A process of the command became another program.
+    Exec = 4,
 }
 
 impl EventKind {
@@ -21,6 +23,7 @@ impl EventKind {
             1 => Some(Self::Connect),
             2 => Some(Self::Dns),
             3 => Some(Self::Refused),
+            4 => Some(Self::Exec),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@
 mod connect;
 mod context;
 mod emit;
+mod exec;
 mod maps;
 mod name;
 mod recvmsg;

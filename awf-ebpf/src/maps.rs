@@ -3,7 +3,7 @@
 use awf_common::{Event, Globals, Origin, SockKey, event::Counter};
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
-    btf_maps::{LruHashMap, PerCpuArray, RingBuf, SkStorage},
+    btf_maps::{Array, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     helpers::generated::bpf_sk_storage_get,
     macros::btf_map,
 };
@@ -32,6 +32,10 @@ pub(crate) static QUERIES: LruHashMap<SockKey, Origin, 4096> = LruHashMap::new()
 /// 1 MiB: about 14,000 events.
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<Event, 0x10_0000> = RingBuf::new();
+
+/// The id of the command's cgroup, written by the loader.
+#[btf_map]
+pub(crate) static AGENT: Array<u64, 1> = Array::new();
 
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::COUNT }> = PerCpuArray::new();

@@ -12,7 +12,7 @@ use aya::maps::{MapData, RingBuf};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::{Caller, Processes};
-use crate::audit::ProcessInfo;
+use crate::{audit::ProcessInfo, sys::priority};
 
 /// Something the kernel refused, with who asked for it.
 #[derive(Clone, Debug)]
@@ -71,6 +71,10 @@ impl Drop for Events {
 }
 
 fn run(mut ring: RingBuf<MapData>, stop: &OwnedFd, processes: &Processes, refused: &impl Fn(Notice)) {
+    // It races with the exit of the process it is to name.
+    if let Err(e) = priority::prefer_this_thread() {
+        log::debug!("the event reader keeps its priority: {e}");
+    }
     loop {
         let stopping = {
             let mut fds =
@@ -100,6 +104,7 @@ fn take(event: &Event, processes: &Processes, refused: &impl Fn(Notice)) {
         Some(EventKind::Connect | EventKind::Dns) => {
             processes.observe(&Caller::from(&event.origin), event.time);
         }
+        Some(EventKind::Exec) => processes.began(&Caller::from(&event.origin), event.time),
         Some(EventKind::Refused) => {
             let refusal = Refusal::from_u32(event.refusal).unwrap_or(Refusal::None);
             let process =

@@ -10,11 +10,11 @@ use std::{
 use awf_common::{Globals, Origin, SockKey, event::Counter};
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
     pin::PinError,
     programs::{
         CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Program, ProgramError,
-        SockOps,
+        RawTracePoint, SockOps,
         links::{FdLink, LinkError, PinnedLink},
     },
 };
@@ -38,6 +38,8 @@ pub enum BpfError {
     Rootless(#[source] io::Error),
     #[error("reading the kernel programs: {0}")]
     Object(#[source] Box<EbpfError>),
+    #[error("reading the command's cgroup: {0}")]
+    Agent(#[source] io::Error),
     #[error("the kernel programs have no {0}")]
     Missing(&'static str),
     #[error("loading program {name}: {source}; the kernel must be 5.18 or newer")]
@@ -77,6 +79,9 @@ const PROGRAMS: [(&str, Place); 13] = [
     ("sockops_connect", Place::Agent),
     ("sockops_accept", Place::Proxy),
 ];
+
+/// Tells of new programs of the command. It decides nothing: without it processes are named a little later.
+const EXEC: &str = "process_exec";
 
 /// No flag: a BPF link always attaches beside other people's programs, and the kernel refuses to hear it asked for.
 const LINK_FLAGS: CgroupAttachMode = CgroupAttachMode::Single;
@@ -141,6 +146,9 @@ impl Programs {
             let program = ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
             load(program).map_err(|source| BpfError::Load { name, source: Box::new(source) })?;
         }
+        if let Some(Err(e)) = ebpf.program_mut(EXEC).map(load) {
+            log::info!("{EXEC} cannot be loaded: {e}; processes that end at once may not be named");
+        }
         Ok(Self { ebpf })
     }
 
@@ -166,6 +174,9 @@ impl Programs {
             let path = pins.join(name);
             links.push(link.pin(&path).map_err(|source| BpfError::Pin { name, path, source })?);
         }
+        if let Err(e) = self.watch_execs(agent) {
+            log::info!("{e}; processes that end at once may not be named");
+        }
         let counters = self.ebpf.take_map("COUNTERS").ok_or(BpfError::Missing("map COUNTERS"))?;
         let counters =
             PerCpuArray::try_from(counters).map_err(|source| BpfError::Map { name: "COUNTERS", source })?;
@@ -176,6 +187,23 @@ impl Programs {
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kernel").field("links", &self.links).field("pins", &self.pins).finish_non_exhaustive()
+    }
+}
+
+impl Programs {
+    /// Lets the kernel tell of every program that begins in `agent`.
+    fn watch_execs(&mut self, agent: BorrowedFd<'_>) -> Result<(), BpfError> {
+        let map = self.ebpf.map_mut("AGENT").ok_or(BpfError::Missing("map AGENT"))?;
+        let failed = |source| BpfError::Map { name: "AGENT", source };
+        // The id of a cgroup is the inode of its directory.
+        let inode = rustix::fs::fstat(agent).map_err(|e| BpfError::Agent(e.into()))?.st_ino;
+        Array::<_, u64>::try_from(map).and_then(|mut agent| agent.set(0, inode, 0)).map_err(failed)?;
+        let attach = |program: &mut Program| {
+            let program: &mut RawTracePoint = program.try_into()?;
+            program.attach("sched_process_exec").map(drop)
+        };
+        let program = self.ebpf.program_mut(EXEC).ok_or(BpfError::Missing(EXEC))?;
+        attach(program).map_err(|source| BpfError::Attach { name: EXEC, source: Box::new(source) })
     }
 }
 
@@ -264,6 +292,7 @@ fn load(program: &mut Program) -> Result<(), ProgramError> {
         Program::CgroupSock(p) => p.load(),
         Program::CgroupSockAddr(p) => p.load(),
         Program::SockOps(p) => p.load(),
+        Program::RawTracePoint(p) => p.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }

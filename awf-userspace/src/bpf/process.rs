@@ -63,7 +63,7 @@ impl From<&Origin> for Caller {
 #[derive(Clone, Debug)]
 struct Known {
     start: u64,
-    exe: Option<PathBuf>,
+    exe: PathBuf,
     comm: [u8; 16],
     info: ProcessInfo,
 }
@@ -101,38 +101,35 @@ impl Processes {
         known.unwrap_or_else(|| self.look(caller, u64::MAX))
     }
 
+    /// Looks at a program of the command that began at `time`: whatever is known of its number is old.
+    pub fn began(&self, caller: &Caller, time: u64) {
+        if let Ok(mut state) = self.state.lock() {
+            state.by_pid.remove(&caller.tgid);
+        }
+        self.look(caller, time);
+    }
+
     fn look(&self, caller: &Caller, time: u64) -> ProcessInfo {
-        let bare = bare(caller);
         if self.foreign_numbers {
-            return bare;
+            return bare(caller);
         }
-        let Some(stat) = Stat::read(caller.tgid) else { return bare };
-        // Started after it connected: another process has taken the number.
-        if stat.start_ns() > time {
-            return bare;
+        let known = self.known(caller);
+        let read = Known::read(caller, time, known.as_ref());
+        match (read, known) {
+            (Some(read), _) => {
+                self.keep(caller, read.clone());
+                read.info
+            }
+            // It has ended, and its number was not given to another program of the command since.
+            (None, Some(known)) => known.info,
+            (None, None) => bare(caller),
         }
-        let exe = exe(caller.tgid);
-        if let Ok(state) = self.state.lock()
-            && let Some(known) = state.by_pid.get(&caller.tgid)
-            && known.start == stat.start
-            && known.exe == exe
-            && known.comm == caller.comm
-        {
-            return known.info.clone();
-        }
-        let info = ProcessInfo {
-            ppid: Some(stat.ppid),
-            exe: exe.as_ref().map(|p| p.to_string_lossy().into_owned()),
-            argv: argv(caller.tgid),
-            ancestors: ancestors(stat.ppid),
-            ..bare
-        };
-        // The process may have died while it was read: what was read of its successor is thrown away.
-        if Stat::read(caller.tgid).is_none_or(|now| now.start != stat.start) {
-            return self::bare(caller);
-        }
-        self.keep(caller, Known { start: stat.start, exe, comm: caller.comm, info: info.clone() });
-        info
+    }
+
+    /// The program of this number and name that was read last.
+    fn known(&self, caller: &Caller) -> Option<Known> {
+        let state = self.state.lock().ok()?;
+        state.by_pid.get(&caller.tgid).filter(|known| known.comm == caller.comm).cloned()
     }
 
     fn keep(&self, caller: &Caller, known: Known) {
@@ -142,6 +139,31 @@ impl Processes {
             }
             state.by_pid.insert(caller.tgid, known);
         }
+    }
+}
+
+impl Known {
+    /// Reads the process that called at `time`, unless it is `known` already. `None`: it has ended, or another one
+    /// has taken its number.
+    fn read(caller: &Caller, time: u64, known: Option<&Self>) -> Option<Self> {
+        let stat = Stat::read(caller.tgid)?;
+        if stat.start_ns() > time {
+            return None;
+        }
+        let exe = exe(caller.tgid)?;
+        if let Some(known) = known.filter(|known| known.start == stat.start && known.exe == exe) {
+            return Some(known.clone());
+        }
+        let info = ProcessInfo {
+            ppid: Some(stat.ppid),
+            exe: Some(exe.to_string_lossy().into_owned()),
+            argv: argv(caller.tgid),
+            ancestors: ancestors(stat.ppid),
+            ..bare(caller)
+        };
+        // It may have ended while it was read: what was read of its successor is thrown away.
+        let same = Stat::read(caller.tgid).is_some_and(|now| now.start == stat.start);
+        (same && info.argv.is_some()).then_some(Self { start: stat.start, exe, comm: caller.comm, info })
     }
 }
 

@@ -10,4 +10,5 @@ pub mod inherit;
 pub mod landlock;
 pub mod namespace;
 pub mod pod;
+pub mod priority;
 pub mod signalfd;
