@@ -23,6 +23,7 @@ const SECRET_PARTS: &[&str] = &[
     "credential",
     "signature",
     "authorization",
+    "bearer",
     "cookie",
 ];
 

@@ -33,6 +33,7 @@ fn urls_lose_their_secrets_and_nothing_else() {
 fn command_lines_lose_their_secrets_and_nothing_else() {
     for (given, kept) in [
         (&["curl", "-sS", "https://example.com"][..], "curl -sS https://example.com"),
+        (&["curl", "--oauth2-bearer", "s3cret"], "curl --oauth2-bearer ***"),
         (&["x", "--password=s3cret", "--verbose"], "x --password=*** --verbose"),
         (&["x", "--api-key", "s3cret", "y"], "x --api-key *** y"),
         (&["x", "--token-file", "/run/t"], "x --token-file /run/t"),
