@@ -113,3 +113,30 @@ pub struct Record {
     pub requests: Option<u64>,
     pub process: Option<ProcessInfo>,
 }
+
+impl Record {
+    /// A record that tells no more than what was decided, and why.
+    #[must_use]
+    pub fn new(event: EventKind, decision: Decision, reason: Reason) -> Self {
+        Self {
+            event,
+            decision,
+            reason,
+            rule: None,
+            allow_with: None,
+            host: None,
+            port: None,
+            ip: None,
+            family: None,
+            proto: None,
+            method: None,
+            url: None,
+            status: None,
+            bytes_up: None,
+            bytes_down: None,
+            ms: None,
+            requests: None,
+            process: None,
+        }
+    }
+}

@@ -37,24 +37,9 @@ impl Drop for TempDir {
 /// The smallest denial.
 pub(in crate::audit) fn denial(host: &str) -> Record {
     Record {
-        event: EventKind::Connection,
-        decision: Decision::Deny,
-        reason: Reason::NotInAllowlist,
-        rule: None,
-        allow_with: None,
         host: Some(host.to_owned()),
         port: Some(443),
-        ip: None,
-        family: None,
-        proto: None,
-        method: None,
-        url: None,
-        status: None,
-        bytes_up: None,
-        bytes_down: None,
-        ms: None,
-        requests: None,
-        process: None,
+        ..Record::new(EventKind::Connection, Decision::Deny, Reason::NotInAllowlist)
     }
 }
 

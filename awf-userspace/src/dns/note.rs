@@ -64,23 +64,10 @@ fn asked(question: &Question, record: Record) -> Record {
 
 fn base(peer: &Peer, decision: Decision, reason: Reason, code: ResponseCode) -> Record {
     Record {
-        event: EventKind::Dns,
-        decision,
-        reason,
-        rule: None,
-        allow_with: None,
-        host: None,
-        port: None,
-        ip: None,
         family: Some(peer.family),
         proto: Some("dns"),
-        method: None,
-        url: None,
         status: Some(code.into()),
-        bytes_up: None,
-        bytes_down: None,
-        ms: None,
-        requests: None,
         process: peer.process.as_deref().cloned(),
+        ..Record::new(EventKind::Dns, decision, reason)
     }
 }

@@ -91,24 +91,11 @@ impl Entry {
     /// Until something is decided it counts as refused because the proxy stopped.
     pub(super) fn new(context: &Arc<Context>, event: EventKind, peer: Peer) -> Self {
         let record = Record {
-            event,
-            decision: Decision::Deny,
-            reason: Reason::Shutdown,
-            rule: None,
-            allow_with: None,
-            host: None,
             port: peer.dst.map(|dst| dst.port()),
             ip: peer.dst.map(|dst| dst.ip().to_canonical()),
             family: peer.dst.map(|dst| if dst.is_ipv4() { 4 } else { 6 }),
             proto: Some("tcp"),
-            method: None,
-            url: None,
-            status: None,
-            bytes_up: None,
-            bytes_down: None,
-            ms: None,
-            requests: None,
-            process: None,
+            ..Record::new(event, Decision::Deny, Reason::Shutdown)
         };
         Self {
             context: Arc::clone(context),

@@ -83,24 +83,13 @@ impl<A: Recorder> Refusals<A> {
         }
         let known = origin.addr != Addr([0; 4]);
         let record = Record {
-            event: EventKind::Kernel,
-            decision: Decision::Deny,
-            reason: reason(notice.refusal),
-            rule: None,
-            allow_with: None,
             host: known.then(|| at.0.to_string()),
             port: known.then_some(origin.port),
             ip: known.then_some(at.0),
             family: Some(origin.family as u8),
             proto: Some(protocol(notice.event.protocol)),
-            method: None,
-            url: None,
-            status: None,
-            bytes_up: None,
-            bytes_down: None,
-            ms: None,
-            requests: None,
             process: notice.process,
+            ..Record::new(EventKind::Kernel, Decision::Deny, reason(notice.refusal))
         };
         self.recorder.record(self.recorder.next_id(), record);
     }

@@ -230,3 +230,49 @@ fn random_id() -> Result<String, StateError> {
         .map_err(|e| StateError::Random(e.into()))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run's directory, with or without its lock.
+    fn run_dir(name: &str, lock: bool) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("awf-state-{}-{name}", std::process::id()));
+        make_private(&dir).unwrap();
+        if lock {
+            open_lock(&dir, true).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_run_is_dead_when_nobody_holds_its_lock_or_it_has_none() {
+        let (dir, bare) = (run_dir("free", true), run_dir("bare", false));
+        let held = open_lock(&dir, false).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert!(dead_run(dir.clone(), "0123456789ab", false).is_none(), "its owner lives");
+        drop(held);
+        assert!(dead_run(dir.clone(), "0123456789ab", false).is_some());
+        assert!(dead_run(bare.clone(), "0123456789ab", false).is_some(), "without a lock nobody lives");
+        assert!(dead_run(bare.clone(), "0123456789ab", true).is_none(), "it is being made");
+        remove_dir(&dir).unwrap();
+        remove_dir(&bare).unwrap();
+    }
+
+    /// Whoever cannot look (no descriptor left, say) must not take the owner for dead and kill a living run.
+    #[test]
+    fn a_lock_that_cannot_be_opened_says_nothing_of_its_owner() {
+        let dir = run_dir("unreadable", false);
+        std::os::unix::fs::symlink("/dev/null", dir.join("lock")).unwrap();
+        assert!(dead_run(dir.clone(), "0123456789ab", false).is_none());
+        remove_dir(&dir).unwrap();
+    }
+
+    /// The bpffs is unmounted under an exclusive lock: never while a run lives or begins.
+    #[test]
+    fn a_living_run_keeps_the_bpffs() {
+        let run = RunState::create().unwrap();
+        assert!(lock_any(FlockOperation::NonBlockingLockExclusive).is_err());
+        run.remove().unwrap();
+    }
+}
