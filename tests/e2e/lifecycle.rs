@@ -11,11 +11,12 @@ use rustix::process::Signal;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Says `up`, then dials a denied origin on both families for ever, once more from a daemon that left the
-/// session and ignores every signal it may. `$0` marks the processes.
+/// Dials a denied origin on both families for ever, once more from a daemon that ignores every signal it may; says
+/// `up` when that has left the session. `$0` marks the processes.
 const DIALS: &str = "dial() { trap '' TERM HUP INT; while :; do \
     (exec 3<>/dev/tcp/203.0.113.20/443) 2>/dev/null; (exec 3<>/dev/tcp/2001:db8:2::20/443) 2>/dev/null; done; }; \
-    export -f dial; echo up; setsid bash -c dial \"$0\" <&- >&- 2>&- & dial";
+    export -f dial; setsid bash -c dial \"$0\" <&- >&- 2>&- & \
+    until read -r _ _ _ _ _ session _ </proc/$!/stat && [ \"$session\" = $! ]; do :; done; echo up; dial";
 
 fn start(run: &Run<'_>, marker: &Marker) -> Process {
     run.spawn(&["bash", "-c", DIALS, &marker.0])
@@ -35,6 +36,7 @@ fn the_dialling_script_reaches_the_world_without_the_firewall() {
     let lab = Lab::new();
     let marker = Marker::new("bare");
     let process = start(&lab.bare(), &marker);
+    process.wait_for_stdout("up", SOON);
     for v6 in [false, true] {
         assert!(
             lab.connections().wait_for(SOON, |conn| conn.to.is_ipv6() == v6).is_some(),
