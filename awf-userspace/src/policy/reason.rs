@@ -26,6 +26,8 @@ pub enum Reason {
     ForbiddenAddress,
     /// The connection carries no name (no SNI, no Host) and its protocol is not known.
     NoName,
+    /// The TLS hides its server name (ECH, or GREASE that looks like it), where no rule allows any protocol.
+    EchRefused,
     /// Two names of one connection disagree (CONNECT target, SNI, Host).
     NameMismatch,
     /// What was received is not valid in the protocol it began.
@@ -78,6 +80,7 @@ impl Reason {
             Self::AddressNotAllowed => "address_not_allowed",
             Self::ForbiddenAddress => "forbidden_address",
             Self::NoName => "no_name",
+            Self::EchRefused => "ech_refused",
             Self::NameMismatch => "name_mismatch",
             Self::Malformed => "malformed",
             Self::LimitExceeded => "limit_exceeded",

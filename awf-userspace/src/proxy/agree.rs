@@ -5,7 +5,7 @@ use super::{
     context::{Context, Route, denied},
     deny::Refusal,
 };
-use crate::policy::{Host, Protocol, Reason};
+use crate::policy::{Denied, Host, Protocol, Reason};
 
 /// Whether TLS with this server name may be spoken through a CONNECT to `host`. `other`: whether anything may.
 pub(super) fn agrees(
@@ -32,6 +32,37 @@ pub(super) fn agrees(
         _ => {}
     }
     context.decide(Some(host), None, port, Protocol::Tls).map_err(Refusal::from)
+}
+
+/// Whether TLS that hides its server name may be spoken on `port` of `host`, which it was dialled or CONNECTed to.
+/// `outer`: its name in clear. `any`: whether any protocol may be spoken there, for nothing less covers this one.
+pub(super) fn hidden<T>(
+    context: &Context,
+    outer: Option<&Host>,
+    host: &Host,
+    port: u16,
+    any: Result<T, Denied>,
+) -> Result<T, Denied> {
+    let outer = outer.map(|name| context.decide(Some(name), None, port, Protocol::Tls));
+    if let Some(Err(denied)) = outer
+        && denied.reason == Reason::Blocked
+    {
+        return Err(denied);
+    }
+    any.map_err(|denied| match denied.reason {
+        Reason::Blocked | Reason::AuditFailed => denied,
+        _ => ech_refused(context, host, port),
+    })
+}
+
+fn ech_refused(context: &Context, host: &Host, port: u16) -> Denied {
+    let message = format!(
+        "the TLS to {host} hides its server name (Encrypted Client Hello, or GREASE that looks like it); turn ECH \
+         off in the client, or allow any protocol there"
+    );
+    let any = context.decide(Some(host), None, port, Protocol::Other);
+    let allow_with = any.err().and_then(|denied| denied.allow_with);
+    Denied { allow_with, ..denied(Reason::EchRefused, message) }
 }
 
 /// The server name as a host. An address in its place, which RFC 6066 forbids but clients send, must be the one

@@ -1,13 +1,13 @@
 //! One connection of the command, from accept to its record.
 
-use std::{net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{os::fd::AsFd, sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, sync::watch};
 
 use super::{
     Origin,
     activity::Activity,
-    agree::{agrees, named},
+    agree::{agrees, hidden, named},
     context::{Context, Route, denied},
     deny::{self, Alert, Refusal},
     entry::{Entry, Peer},
@@ -15,6 +15,7 @@ use super::{
     forward::Mode,
     http1::{self, Next},
     listen::{Spoken, listen},
+    transparent,
     tunnel::{self, Leg},
     upstream,
 };
@@ -92,7 +93,7 @@ async fn open(link: &Link, stream: TcpStream, origin: Origin, entry: Entry) -> O
     if own || link.context.is_own(origin.dst) {
         explicit(link, client, entry).await
     } else {
-        transparent(link, client, origin.dst, entry).await
+        transparent::serve(link, client, origin.dst, entry).await
     }
 }
 
@@ -101,7 +102,7 @@ async fn explicit(link: &Link, mut client: Leg, entry: Entry) -> Option<Tunnel> 
     let patience = patience(link, None);
     let refused = match listen(&mut client, None, patience, &link.context.limits).await {
         Ok(Spoken::Http1) => return http(link, client, Mode::Explicit, entry, None).await,
-        Ok(Spoken::Tls(_)) => {
+        Ok(Spoken::Tls(_) | Spoken::Hidden(_)) => {
             let message = "the proxy is spoken to in clear text: its URL begins with http://, also for https";
             let refusal = Refusal::from(denied(Reason::ProtocolNotAllowed, message));
             return refuse_tls(link, client, &refusal, entry).await;
@@ -111,82 +112,6 @@ async fn explicit(link: &Link, mut client: Leg, entry: Entry) -> Option<Tunnel> 
         Err(denied) => denied,
     };
     refuse(client, &refused.into(), entry)
-}
-
-/// A server that was dialled before the command has said anything.
-struct Early {
-    route: Route,
-    stream: TcpStream,
-}
-
-/// The command dialled `dst` itself.
-async fn transparent(link: &Link, mut client: Leg, dst: SocketAddr, mut entry: Entry) -> Option<Tunnel> {
-    entry.target(&Host::from(dst.ip()), dst.port());
-    if let Some((host, denied)) = link.context.closed_port(dst) {
-        entry.target(&host, dst.port());
-        return refuse(client, &denied.into(), entry);
-    }
-    // Where any protocol may be spoken the server may be the first to speak: it is dialled now.
-    let (early, no_other) = match link.context.decide_other(dst) {
-        Ok(route) => match dial(link, &route, &mut entry).await {
-            Ok(stream) => {
-                entry.target(&route.dial, route.port);
-                (Some(Early { route, stream }), None)
-            }
-            Err(refusal) => return refuse(client, &refusal, entry),
-        },
-        Err(denied) => (None, Some(denied)),
-    };
-    let patience = patience(link, Some(dst.port()));
-    let stream = early.as_ref().map(|early| &early.stream);
-    let spoken = listen(&mut client, stream, patience, &link.context.limits).await;
-    let refused = match (spoken, early) {
-        (Ok(Spoken::Tls(sni)), early) => return transparent_tls(link, client, sni, dst, early, entry).await,
-        (Ok(Spoken::Http1), early) => {
-            let kept = match early {
-                Some(Early { route, stream }) => Kept::on(stream, route.dial, route.port).await.ok(),
-                None => None,
-            };
-            return http(link, client, Mode::Transparent(dst), entry, kept).await;
-        }
-        (Ok(_), Some(early)) => return join(client, early.stream, entry),
-        (Ok(Spoken::Http2), None) => http2(),
-        (Ok(Spoken::Silent { bytes }), None) => late(bytes, Some(dst.port()), patience),
-        (Ok(_), None) => no_other.unwrap_or_else(|| denied(Reason::NoName, "the server was not dialled")),
-        (Err(denied), _) => denied,
-    };
-    refuse(client, &refused.into(), entry)
-}
-
-async fn transparent_tls(
-    link: &Link,
-    client: Leg,
-    sni: Option<String>,
-    dst: SocketAddr,
-    early: Option<Early>,
-    mut entry: Entry,
-) -> Option<Tunnel> {
-    entry.record.proto = Some("tls");
-    let opened = async {
-        let named = named(sni, &Host::from(dst.ip()))?;
-        if let Some(name) = &named {
-            entry.target(name, dst.port());
-        }
-        let decided = link.context.decide(named.as_ref(), Some(dst.ip()), dst.port(), Protocol::Tls);
-        match (decided, early) {
-            (Ok(route), Some(early)) if route.dial == early.route.dial => Ok(early.stream),
-            (Ok(route), _) => dial(link, &route, &mut entry).await,
-            (Err(denied), Some(early)) if named.is_none() && denied.reason != Reason::Blocked => {
-                Ok(early.stream)
-            }
-            (Err(denied), _) => Err(denied.into()),
-        }
-    };
-    let opened = opened.await;
-    match opened {
-        Ok(upstream) => join(client, upstream, entry),
-        Err(refusal) => refuse_tls(link, client, &refusal, entry).await,
-    }
 }
 
 /// The command speaks through a CONNECT to `host`, which `upstream` leads to.
@@ -210,6 +135,17 @@ async fn connected(
             }
             Err(refusal) => return refuse_tls(link, client, &refusal, entry).await,
         },
+        (Ok(Spoken::Hidden(outer)), other) => {
+            let judged = named(outer, &host)
+                .and_then(|outer| Ok(hidden(context, outer.as_ref(), &host, port, other)?));
+            match judged {
+                Ok(route) => {
+                    entry.allow(&route.rule);
+                    return join(client, upstream, entry);
+                }
+                Err(refusal) => return refuse_tls(link, client, &refusal, entry).await,
+            }
+        }
         (Ok(Spoken::Http1), _) => match Kept::on(upstream, host.clone(), port).await {
             Ok(kept) => {
                 let mode = Mode::Connected(host, port);
@@ -228,7 +164,13 @@ async fn connected(
     refuse(client, &refused, entry)
 }
 
-async fn http(link: &Link, client: Leg, mode: Mode, mut entry: Entry, kept: Option<Kept>) -> Option<Tunnel> {
+pub(super) async fn http(
+    link: &Link,
+    client: Leg,
+    mode: Mode,
+    mut entry: Entry,
+    kept: Option<Kept>,
+) -> Option<Tunnel> {
     entry.speaks_http();
     match http1::serve(link, client, mode, entry, kept).await? {
         Next::Tunnel(tunnel) => Some(tunnel),
@@ -239,18 +181,18 @@ async fn http(link: &Link, client: Leg, mode: Mode, mut entry: Entry, kept: Opti
     }
 }
 
-async fn dial(link: &Link, route: &Route, entry: &mut Entry) -> Result<TcpStream, Refusal> {
+pub(super) async fn dial(link: &Link, route: &Route, entry: &mut Entry) -> Result<TcpStream, Refusal> {
     entry.allow(&route.rule);
     let stream = upstream::dial(&link.context, &route.dial, route.port).await?;
     entry.record.ip = stream.peer_addr().ok().map(|address| address.ip());
     Ok(stream)
 }
 
-fn join(client: Leg, upstream: TcpStream, entry: Entry) -> Option<Tunnel> {
+pub(super) fn join(client: Leg, upstream: TcpStream, entry: Entry) -> Option<Tunnel> {
     Some(Tunnel { client, upstream: Leg::new(upstream), entry })
 }
 
-fn refuse(client: Leg, refusal: &Refusal, mut entry: Entry) -> Option<Tunnel> {
+pub(super) fn refuse(client: Leg, refusal: &Refusal, mut entry: Entry) -> Option<Tunnel> {
     refusal.note(&mut entry);
     if refusal.denied.reason == Reason::NothingSent {
         entry.record.decision = Decision::Allow;
@@ -259,7 +201,12 @@ fn refuse(client: Leg, refusal: &Refusal, mut entry: Entry) -> Option<Tunnel> {
     None
 }
 
-async fn refuse_tls(link: &Link, client: Leg, refusal: &Refusal, mut entry: Entry) -> Option<Tunnel> {
+pub(super) async fn refuse_tls(
+    link: &Link,
+    client: Leg,
+    refusal: &Refusal,
+    mut entry: Entry,
+) -> Option<Tunnel> {
     refusal.note(&mut entry);
     deny::alert(client.stream, Alert::of(refusal), &link.context.limits).await;
     None
@@ -267,7 +214,7 @@ async fn refuse_tls(link: &Link, client: Leg, refusal: &Refusal, mut entry: Entr
 
 /// How long a connection may take to say what it speaks. On the ports of the web, and to the proxy itself, it is
 /// always the client who speaks first, and clients open connections in advance.
-fn patience(link: &Link, port: Option<u16>) -> Duration {
+pub(super) fn patience(link: &Link, port: Option<u16>) -> Duration {
     let limits = &link.context.limits;
     if client_first(port) { limits.keep_alive } else { limits.first_byte }
 }
@@ -276,14 +223,14 @@ fn client_first(port: Option<u16>) -> bool {
     matches!(port, None | Some(80 | 443))
 }
 
-fn late(bytes: usize, port: Option<u16>, patience: Duration) -> Denied {
+pub(super) fn late(bytes: usize, port: Option<u16>, patience: Duration) -> Denied {
     if bytes == 0 && client_first(port) {
         return denied(Reason::NothingSent, format!("nothing was sent within {patience:?}"));
     }
     denied(Reason::Timeout, format!("nothing that could be judged was sent within {patience:?}"))
 }
 
-fn http2() -> Denied {
+pub(super) fn http2() -> Denied {
     let message = "HTTP/2 without TLS is not passed on; use HTTP/1.1, or HTTP/2 over TLS";
     denied(Reason::ProtocolNotAllowed, message)
 }

@@ -22,6 +22,8 @@ use crate::policy::{Denied, Reason};
 pub(super) enum Spoken {
     /// TLS, with the server name of its ClientHello.
     Tls(Option<String>),
+    /// TLS that hides its server name (ECH), with the name outside.
+    Hidden(Option<String>),
     Http1,
     /// HTTP/2 without TLS.
     Http2,
@@ -108,6 +110,7 @@ fn classify(received: &[u8], limits: &Limits) -> Result<Option<Spoken>, Denied> 
             Hello::Incomplete => return Ok(None),
             Hello::Name(name) => Spoken::Tls(Some(name)),
             Hello::NoName => Spoken::Tls(None),
+            Hello::Hidden(outer) => Spoken::Hidden(outer),
             Hello::Malformed(why) => return Err(denied(Reason::Malformed, why)),
             Hello::TooLong => {
                 let message = format!("the ClientHello is longer than {} bytes", limits.hello);

@@ -31,6 +31,7 @@ pub mod seam;
 pub mod sni;
 pub mod sniff;
 mod tokens;
+mod transparent;
 mod tunnel;
 mod upstream;
 

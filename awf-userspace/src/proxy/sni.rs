@@ -11,6 +11,10 @@ const RECORD_HEADER: usize = 5;
 const MESSAGE_HEADER: usize = 4;
 /// RFC 8446 section 5.1: a plaintext record holds at most 2^14 bytes.
 const MAX_RECORD: usize = 1 << 14;
+/// encrypted_client_hello (RFC 9849 section 11.1).
+const ECH: u16 = 0xfe0d;
+/// What its drafts used before: ESNI up to draft-ietf-tls-esni-06, then 08 to 12.
+const ECH_DRAFTS: [u16; 6] = [0xffce, 0xfe08, 0xfe09, 0xfe0a, 0xfe0b, 0xfe0c];
 
 /// What the bytes received so far say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,9 @@ pub enum Hello {
     Name(String),
     /// It is complete and names none.
     NoName,
+    /// It is complete, and whom it is really for is encrypted (ECH), or pretended to be (GREASE, RFC 9849 section
+    /// 6.2, made so that nobody can tell): the name in clear says nothing.
+    Hidden(Option<String>),
     /// It is not a ClientHello; why.
     Malformed(&'static str),
     /// It is longer than it may be.
@@ -32,8 +39,9 @@ pub enum Hello {
 pub fn server_name(bytes: &[u8], limit: usize) -> Hello {
     match reassemble(bytes, limit) {
         Ok(Some(message)) => match name_in(&message[MESSAGE_HEADER..]) {
-            Ok(Some(name)) => Hello::Name(name),
-            Ok(None) => Hello::NoName,
+            Ok(Names { sni, ech: true }) => Hello::Hidden(sni),
+            Ok(Names { sni: Some(name), .. }) => Hello::Name(name),
+            Ok(_) => Hello::NoName,
             Err(why) => Hello::Malformed(why),
         },
         Ok(None) => Hello::Incomplete,
@@ -93,23 +101,30 @@ fn complete(message: &mut Vec<u8>, limit: usize) -> Result<Option<Vec<u8>>, Hell
     Ok(Some(std::mem::take(message)))
 }
 
-/// The server name of a ClientHello's body.
-fn name_in(body: &[u8]) -> Result<Option<String>, &'static str> {
+/// What a ClientHello says of whom it is for.
+struct Names {
+    sni: Option<String>,
+    ech: bool,
+}
+
+/// The names of a ClientHello's body.
+fn name_in(body: &[u8]) -> Result<Names, &'static str> {
     let (rest, hello) =
         parse_tls_handshake_client_hello(body).map_err(|_| "a ClientHello that cannot be read")?;
     if !rest.is_empty() {
         return Err("bytes behind the ClientHello's extensions");
     }
     let mut extensions = Reader(hello.ext.unwrap_or_default());
-    let mut name = None;
+    let (mut name, mut ech) = (None, false);
     while !extensions.0.is_empty() {
         let kind = extensions.u16().ok_or("a cut extension")?;
         let data = extensions.vec16().ok_or("a cut extension")?;
         if kind == SERVER_NAME && name.replace(host_name(data)?).is_some() {
             return Err("two server_name extensions");
         }
+        ech |= kind == ECH || ECH_DRAFTS.contains(&kind);
     }
-    Ok(name.flatten())
+    Ok(Names { sni: name.flatten(), ech })
 }
 
 /// The one host name in a server_name extension; `None` when the extension is empty or the name is.

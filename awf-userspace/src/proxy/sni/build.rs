@@ -37,3 +37,22 @@ pub(in crate::proxy) fn hello(name: Option<&str>) -> Vec<u8> {
     let extensions = name.map(|name| names(&[(HOST_NAME, name.as_bytes())])).unwrap_or_default();
     records(&message(Some(&extensions)), MAX_RECORD)
 }
+
+/// An encrypted_client_hello extension of the outer hello (RFC 9849 section 5) as browsers make it:
+/// HKDF-SHA256, AES-128-GCM, an X25519 key, a payload padded to a multiple of 32.
+pub(in crate::proxy) fn ech() -> Vec<u8> {
+    let payload = vec![0xa5; 208];
+    extension(ECH, &[&[0, 0, 1, 0, 1, 0x2a][..], &vec16(&[0x5a; 32]), &vec16(&payload)].concat())
+}
+
+/// A ClientHello whose name is hidden behind `outer`, in the order and with the GREASE of Chromium.
+pub(in crate::proxy) fn ech_hello(outer: Option<&str>) -> Vec<u8> {
+    let name = outer.map(|name| names(&[(HOST_NAME, name.as_bytes())])).unwrap_or_default();
+    let alpn = extension(16, &vec16(b"\x02h2\x08http/1.1"));
+    let versions = extension(43, &[6, 0x4a, 0x4a, 3, 4, 3, 3]);
+    let share = [vec![0x3a, 0x3a, 0, 1, 0, 0x11, 0xec], vec16(&[5; 1216]), vec![0, 29], vec16(&[6; 32])];
+    let shares = extension(51, &vec16(&share.concat()));
+    let extensions =
+        [extension(0x1a1a, &[]), alpn, shares, ech(), versions, name, extension(0x2a2a, &[0])].concat();
+    records(&message(Some(&extensions)), MAX_RECORD)
+}

@@ -1,13 +1,16 @@
 //! Recorded and built ClientHellos, whole, cut at every byte and changed at every byte.
 
 use super::{
-    build::{extension, message, names, records, vec16},
+    build::{ech_hello, extension, message, names, records, vec16},
     *,
 };
 
 /// Recorded from OpenSSL 3.0.19: TLS 1.3 with ALPN, and TLS 1.2; both name `api.allowed.test`.
 const TLS13: &[u8] = include_bytes!("openssl-tls13.bin");
 const TLS12: &[u8] = include_bytes!("openssl-tls12.bin");
+/// Recorded from BoringSSL set up as Chromium 131: an encrypted_client_hello that is GREASE, and a post-quantum key
+/// share. It names `api.allowed.test`.
+const CHROMIUM: &[u8] = include_bytes!("chromium131.bin");
 const LIMIT: usize = 64 * 1024;
 
 fn read(extensions: &[u8]) -> Hello {
@@ -36,7 +39,7 @@ fn reads_recorded_hellos() {
 #[test]
 fn every_prefix_is_incomplete() {
     let split = records(&TLS13[RECORD_HEADER..], 100);
-    for hello in [TLS13, TLS12, &post_quantum(), &split] {
+    for hello in [TLS13, TLS12, CHROMIUM, &post_quantum(), &ech_hello(None), &split] {
         for end in 0..hello.len() {
             assert_eq!(server_name(&hello[..end], LIMIT), Hello::Incomplete, "{end} bytes");
         }
@@ -72,6 +75,23 @@ fn no_single_byte_change_makes_up_a_name() {
             hello[at] = before;
         }
     }
+}
+
+#[test]
+fn tells_a_hidden_name_from_one_in_clear() {
+    let hidden = |name: &str| Hello::Hidden(Some(name.into()));
+    assert_eq!(server_name(CHROMIUM, LIMIT), hidden("api.allowed.test"));
+    assert_eq!(server_name(&ech_hello(Some("a.test")), LIMIT), hidden("a.test"));
+    assert_eq!(server_name(&ech_hello(None), LIMIT), Hello::Hidden(None));
+    let a = names(&[(0, b"a.test")]);
+    for kind in [0xfe0d, 0xfe0c, 0xfe0a, 0xfe09, 0xfe08, 0xffce] {
+        for data in [&[][..], &[1], &[0; 9]] {
+            assert_eq!(read(&[extension(kind, data), a.clone()].concat()), hidden("a.test"), "{kind:x}");
+            assert_eq!(read(&[a.clone(), extension(kind, data)].concat()), hidden("a.test"), "{kind:x}");
+        }
+    }
+    // GREASE of other extensions (RFC 8701) hides nothing.
+    assert_eq!(read(&[extension(0xfafa, &[0]), a].concat()), name("a.test"));
 }
 
 #[test]

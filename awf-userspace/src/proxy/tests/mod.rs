@@ -3,6 +3,7 @@
 
 mod attacks;
 mod connect;
+mod ech;
 mod http;
 mod life;
 mod other;
