@@ -78,6 +78,11 @@ pub struct ExecArgs {
     #[arg(long, value_name = "LIST", help_heading = "Policy")]
     pub dns_servers: Vec<String>,
 
+    /// How long the proxy waits: first-byte=10s, head=30s, keep-alive=2m, resolve=10s, connect=30s, idle=30m,
+    /// lifetime=8h are what it does without this flag. Units: ms, s, m, h (repeatable).
+    #[arg(long, value_name = "NAME=TIME[,...]", help_heading = "Policy")]
+    pub deadline: Vec<String>,
+
     /// The network the command sees.
     #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Sandbox")]
     pub network: NetworkMode,

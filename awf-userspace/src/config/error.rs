@@ -26,6 +26,12 @@ pub enum ConfigError {
     DnsServer(String),
     #[error("--agent-timeout: {0:?} is not a time; write minutes (30), or 90s, 30m, 2h, more than nothing")]
     Timeout(String),
+    #[error("--deadline: {item:?} names no deadline; write one of {known}, as in idle=10m")]
+    DeadlineName { item: String, known: String },
+    #[error(
+        "--deadline: {0:?} has no time; write a whole number and ms, s, m or h, as in idle=10m, more than nothing"
+    )]
+    DeadlineTime(String),
     #[error("--container-workdir {}: not an absolute path; it is looked up inside, where there is no current directory", .0.display())]
     Workdir(PathBuf),
     #[error("--user: the name is empty; write a user or a uid")]

@@ -7,6 +7,7 @@
 
 pub mod args;
 mod compat;
+mod deadlines;
 mod env;
 mod env_file;
 mod env_names;
@@ -22,6 +23,7 @@ mod values;
 mod tests;
 
 pub use args::ExecArgs;
+pub use deadlines::Deadlines;
 pub use env::{EnvPlan, RunFacts};
 pub use error::{ConfigError, ConfigErrors};
 pub use inputs::Inputs;

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::EnvPlan;
+use super::{Deadlines, EnvPlan};
 use crate::policy::Policy;
 
 /// Everything about a run that is known before it starts.
@@ -16,6 +16,8 @@ pub struct SessionPlan {
     pub network: NetworkMode,
     /// Where names are resolved; `None` is the host's own configuration.
     pub dns_servers: Option<Vec<SocketAddr>>,
+    /// How long the proxy waits for what.
+    pub deadlines: Deadlines,
     /// Where the audit record is kept; `None` leaves the place to the session.
     pub audit_dir: Option<PathBuf>,
     pub summary: SummaryMode,
@@ -138,6 +140,9 @@ impl fmt::Display for SessionPlan {
         match &self.dns_servers {
             Some(servers) => writeln!(f, "dns        {}", join(servers))?,
             None => writeln!(f, "dns        as the host is configured")?,
+        }
+        if self.deadlines != Deadlines::default() {
+            writeln!(f, "deadlines  {}", self.deadlines)?;
         }
         writeln!(f, "user       {}", self.identity)?;
         writeln!(

@@ -3,7 +3,8 @@
 use std::{ffi::OsString, path::Path};
 
 use super::{
-    ConfigError, ConfigErrors, ExecArgs, IdentitySource, Inputs, Mode, Notice, Resolved, SessionPlan,
+    ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, Resolved,
+    SessionPlan,
     args::{ModeArg, TlsArg},
     env, lists, ruleset, values,
 };
@@ -30,6 +31,7 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         identity: identity(args, inputs, &mut errors),
         network: args.network,
         dns_servers: dns_servers(args, &mut errors),
+        deadlines: Deadlines::read(&args.deadline, &mut errors),
         audit_dir: args.audit_dir.as_ref().or(args.proxy_logs_dir.as_ref()).cloned(),
         summary: args.summary,
         fail_on_block: args.fail_on_block,

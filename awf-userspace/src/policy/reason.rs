@@ -34,8 +34,20 @@ pub enum Reason {
     Malformed,
     /// A bound of the proxy was reached (head size, header count, connections).
     LimitExceeded,
-    /// The first bytes, or the rest of a request head, did not come in time.
+    /// Some other time ran out.
     Timeout,
+    /// What would tell what is spoken, and to whom, did not come in time.
+    FirstByteTimeout,
+    /// The rest of a request head did not come in time.
+    HeadTimeout,
+    /// Resolving the name took too long.
+    ResolveTimeout,
+    /// No address of the name accepted the connection in time.
+    ConnectTimeout,
+    /// Nothing was sent in either direction for too long.
+    IdleTimeout,
+    /// The connection was open for as long as one may be.
+    LifetimeExceeded,
     /// The name does not resolve.
     ResolveFailed,
     /// No address of the name accepted the connection.
@@ -85,6 +97,12 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::LimitExceeded => "limit_exceeded",
             Self::Timeout => "timeout",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::HeadTimeout => "head_timeout",
+            Self::ResolveTimeout => "resolve_timeout",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::LifetimeExceeded => "lifetime_exceeded",
             Self::ResolveFailed => "resolve_failed",
             Self::ConnectFailed => "connect_failed",
             Self::NoOrigin => "no_origin",

@@ -7,17 +7,22 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::policy::Reason;
+
 /// Shared by everything that moves bytes for one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     start: Instant,
     /// Milliseconds after `start`.
     last: AtomicU64,
+    idle: Duration,
+    lifetime: Duration,
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
-        Self { start: Instant::now(), last: AtomicU64::new(0) }
+    /// From now on, for `lifetime` at the most, and no more than `idle` without a byte.
+    pub(super) fn new(idle: Duration, lifetime: Duration) -> Self {
+        Self { start: Instant::now(), last: AtomicU64::new(0), idle, lifetime }
     }
 
     pub(super) fn touch(&self) {
@@ -25,16 +30,16 @@ impl Activity {
         self.last.store(now, Relaxed);
     }
 
-    /// Ends once nothing has moved for `idle`, or `lifetime` after the start.
-    pub(super) async fn expired(&self, idle: Duration, lifetime: Duration) {
-        let end = self.start + lifetime;
+    /// Ends `grace` after one of the two times has run out, with its reason.
+    pub(super) async fn expired(&self, grace: Duration) -> Reason {
+        let end = self.start + self.lifetime + grace;
         loop {
             let last = self.start + Duration::from_millis(self.last.load(Relaxed));
-            let until = end.min(last + idle);
-            if until <= Instant::now() {
-                return;
+            let quiet = last + self.idle + grace;
+            if end.min(quiet) <= Instant::now() {
+                return if end <= quiet { Reason::LifetimeExceeded } else { Reason::IdleTimeout };
             }
-            sleep_until(until).await;
+            sleep_until(end.min(quiet)).await;
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     http1::{self, Next},
     listen::{Spoken, listen},
     transparent,
-    tunnel::{self, Leg},
+    tunnel::{self, Broken, Leg},
     upstream,
 };
 use crate::{
@@ -61,21 +61,28 @@ pub(super) async fn run(context: Arc<Context>, stream: TcpStream, stop: watch::R
     if let Err(error) = stream.set_nodelay(true) {
         log::debug!("TCP_NODELAY: {error}");
     }
-    let activity = Arc::new(Activity::new());
-    let (idle, lifetime) = (context.limits.idle, context.limits.lifetime);
+    let activity = Arc::new(Activity::new(context.limits.idle, context.limits.lifetime));
+    let (linger, ended) = (context.limits.linger, entry.ended());
     let link = Link { context, peer, activity: Arc::clone(&activity), stop };
     let served = async {
         // What it takes to get there is freed before the tunnel, in which a connection spends its life.
         let opened = Box::pin(open(&link, stream, origin, entry)).await;
-        if let Some(Tunnel { client, upstream, entry }) = opened
-            && let Err(error) = tunnel::join(client, upstream, &entry.traffic, &link.activity).await
-        {
-            log::debug!("tunnel to {:?}: {error}", entry.record.host);
+        if let Some(Tunnel { client, upstream, mut entry }) = opened {
+            match tunnel::join(client, upstream, &entry.traffic, &link.activity).await {
+                Ok(()) => {}
+                Err(Broken::Expired(reason)) => entry.fail(reason),
+                Err(Broken::Io(error)) => log::debug!("tunnel to {:?}: {error}", entry.record.host),
+            }
         }
+    };
+    // Known before what was going on is dropped, and recorded by that. Whoever could still say so has had the time
+    // of `linger` for it.
+    let expired = async {
+        let _ = ended.set(activity.expired(linger).await);
     };
     tokio::select! {
         () = served => {}
-        () = activity.expired(idle, lifetime) => log::debug!("connection to {} ended by its limits", origin.dst),
+        () = expired => {}
     }
 }
 
@@ -227,7 +234,7 @@ pub(super) fn late(bytes: usize, port: Option<u16>, patience: Duration) -> Denie
     if bytes == 0 && client_first(port) {
         return denied(Reason::NothingSent, format!("nothing was sent within {patience:?}"));
     }
-    denied(Reason::Timeout, format!("nothing that could be judged was sent within {patience:?}"))
+    denied(Reason::FirstByteTimeout, format!("nothing that could be judged was sent within {patience:?}"))
 }
 
 pub(super) fn http2() -> Denied {

@@ -33,7 +33,7 @@ impl Refusal {
     pub(super) fn bad_request(denied: Denied) -> Self {
         let status = match denied.reason {
             Reason::LimitExceeded => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Reason::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Reason::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_REQUEST,
         };
         Self { status, denied, decision: Decision::Deny }
@@ -41,8 +41,11 @@ impl Refusal {
 
     /// Allowed, but the server could not be reached.
     pub(super) fn unreachable(reason: Reason, message: String) -> Self {
-        let status =
-            if reason == Reason::Timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+        use Reason::{ConnectTimeout, IdleTimeout, LifetimeExceeded, ResolveTimeout};
+        let status = match reason {
+            ResolveTimeout | ConnectTimeout | IdleTimeout | LifetimeExceeded => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        };
         let denied = super::context::denied(reason, message);
         Self { status, denied, decision: Decision::Allow }
     }

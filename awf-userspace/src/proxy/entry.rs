@@ -3,7 +3,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -83,6 +83,8 @@ pub(super) struct Entry {
     pub(super) record: Box<Record>,
     /// Shared by a connection and its requests.
     requests: Arc<Mutex<Requests>>,
+    /// What time of the connection ran out, if one did.
+    ended: Arc<OnceLock<Reason>>,
     /// The connection of a request that nothing comes after: recorded behind it.
     connection: Option<Box<Self>>,
 }
@@ -105,6 +107,7 @@ impl Entry {
             traffic: Arc::default(),
             record: Box::new(record),
             requests: Arc::default(),
+            ended: Arc::default(),
             connection: None,
         }
     }
@@ -115,7 +118,13 @@ impl Entry {
         entry.record.host.clone_from(&self.record.host);
         entry.record.port = self.record.port;
         entry.requests = Arc::clone(&self.requests);
+        entry.ended = Arc::clone(&self.ended);
         entry
+    }
+
+    /// Set, it is why this connection and what is going on there ended.
+    pub(super) fn ended(&self) -> Arc<OnceLock<Reason>> {
+        Arc::clone(&self.ended)
     }
 
     /// The connection goes on as this request, and ends with it.
@@ -171,7 +180,15 @@ impl Drop for Entry {
             EventKind::Request => requests.add(&record),
             _ => requests.sum_up(&mut record),
         }
+        let open = match record.reason {
+            Reason::Allowed | Reason::Shutdown => true,
+            Reason::Malformed => record.event == EventKind::Connection && requests.count == 0,
+            _ => false,
+        };
         drop(requests);
+        if let Some(reason) = self.ended.get().filter(|_| open) {
+            record.reason = *reason;
+        }
         // Asked for this late because the process is better known now, and nobody waits for it.
         record.process = self.peer.owner.as_ref().map(|owner| self.context.origins.process(owner));
         self.context.recorder.record(self.id.clone(), record);

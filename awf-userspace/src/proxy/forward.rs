@@ -4,6 +4,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use http::{
@@ -102,7 +103,8 @@ impl Forward {
             }
             Err(refusal) => {
                 // What follows a request to tunnel, or a broken one, is no request.
-                let last = self.finding.get().is_some() || wants_tunnel(&parts);
+                let over = matches!(refusal.denied.reason, Reason::IdleTimeout | Reason::LifetimeExceeded);
+                let last = over || self.finding.get().is_some() || wants_tunnel(&parts);
                 deny::answer(&refusal, &parts.headers, body, last, entry).await
             }
         }
@@ -178,7 +180,11 @@ impl Forward {
         let head = outgoing(parts, &authority, websocket)?;
         let body = body.take().map_or_else(Passing::empty, |body| Passing::up(body, &entry.traffic));
         let mut kept = self.kept.lock().await;
-        let sent = exchange::send(&self.link.context, &mut kept, &route, head.map(|()| body), entry).await;
+        let sending = exchange::send(&self.link.context, &mut kept, &route, head.map(|()| body), entry);
+        let sent = tokio::select! {
+            sent = sending => sent,
+            reason = self.link.activity.expired(Duration::ZERO) => Err(expired(reason, &host)),
+        };
         match (sent, self.finding.get()) {
             // The body broke off because the gate stopped it: the command's fault, not the server's.
             (Err(_), Some(finding)) => Err(found(finding)),
@@ -251,11 +257,21 @@ impl Pending {
 
 fn found(finding: &Finding) -> Refusal {
     let reason = match finding {
-        Finding::Late(_) => Reason::Timeout,
+        Finding::Late(_) => Reason::HeadTimeout,
         Finding::Head(HeadError::TooLong(_) | HeadError::TooManyHeaders) => Reason::LimitExceeded,
         Finding::Head(_) | Finding::Body(_) => Reason::Malformed,
     };
     Refusal::bad_request(denied(reason, finding.to_string()))
+}
+
+/// The connection's time has run out while an answer was awaited.
+fn expired(reason: Reason, host: &Host) -> Refusal {
+    let what = if reason == Reason::IdleTimeout {
+        "nothing was sent for too long"
+    } else {
+        "the connection is too old"
+    };
+    Refusal::unreachable(reason, format!("{host} has not answered, and {what} (--deadline)"))
 }
 
 fn mismatch(message: String) -> Refusal {

@@ -267,8 +267,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.io).poll_write(cx, data))?;
         this.activity.touch();
-        Pin::new(&mut this.io).poll_write(cx, data)
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -277,8 +278,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, data))?;
         this.activity.touch();
-        Pin::new(&mut this.io).poll_write_vectored(cx, data)
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

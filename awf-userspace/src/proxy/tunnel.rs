@@ -9,6 +9,7 @@ use std::{
     net::Shutdown,
     pin::pin,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +21,7 @@ use super::{
     pipe::Pipe,
     scratch,
 };
+use crate::policy::Reason;
 
 /// Bytes at once from which splice(2) is cheaper than read(2) and write(2).
 const BULK: usize = 16 * 1024;
@@ -37,7 +39,16 @@ impl Leg {
     }
 }
 
-/// Joins `client` and `upstream` until both directions have ended, or one side is reset: then both are.
+/// Why a tunnel did not come to its end.
+#[derive(Debug)]
+pub(super) enum Broken {
+    Io(io::Error),
+    /// Its idle time or its lifetime has run out.
+    Expired(Reason),
+}
+
+/// Joins `client` and `upstream` until both directions have ended; if one side is reset, or the
+/// time of `activity` has run out, both are reset: a stream that is cut off must not look complete.
 ///
 /// # Errors
 /// What broke it.
@@ -46,12 +57,13 @@ pub(super) async fn join(
     upstream: Leg,
     traffic: &Traffic,
     activity: &Activity,
-) -> io::Result<()> {
+) -> Result<(), Broken> {
     let (client, to_upstream) = (client.stream, client.received.freeze());
     let (upstream, to_client) = (upstream.stream, upstream.received.freeze());
     let ended = {
         let mut up = pin!(pump(&client, &upstream, to_upstream, &traffic.up, activity));
         let mut down = pin!(pump(&upstream, &client, to_client, &traffic.down, activity));
+        let mut expired = pin!(activity.expired(Duration::ZERO));
         let (mut up_ended, mut down_ended) = (false, false);
         loop {
             let step = tokio::select! {
@@ -60,16 +72,16 @@ pub(super) async fn join(
                 // Nobody reads from a side that has ended: only so is its reset seen.
                 broken = reset(&client), if up_ended && !down_ended => Err(broken),
                 broken = reset(&upstream), if down_ended && !up_ended => Err(broken),
+                reason = &mut expired, if !(up_ended && down_ended) => break Err(Broken::Expired(reason)),
                 else => break Ok(()),
             };
-            if step.is_err() {
-                break step;
+            if let Err(error) = step {
+                break Err(Broken::Io(error));
             }
         }
     };
     if ended.is_err() {
-        client.set_zero_linger()?;
-        upstream.set_zero_linger()?;
+        client.set_zero_linger().and_then(|()| upstream.set_zero_linger()).map_err(Broken::Io)?;
     }
     ended
 }

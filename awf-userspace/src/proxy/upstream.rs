@@ -35,7 +35,7 @@ pub(super) async fn dial(context: &Context, host: &Host, port: u16) -> Result<Tc
         }
         Err(_) => {
             let message = format!("{host} port {port} did not accept within {:?}", limits.connect);
-            Err(Refusal::unreachable(Reason::Timeout, message))
+            Err(Refusal::unreachable(Reason::ConnectTimeout, message))
         }
     }
 }
@@ -51,7 +51,7 @@ async fn resolve(context: &Context, name: &DomainName) -> Result<Vec<IpAddr>, Re
         Ok(Err(error)) => Err(Refusal::unreachable(Reason::ResolveFailed, error.to_string())),
         Err(_) => {
             let message = format!("resolving {name} took more than {limit:?}");
-            Err(Refusal::unreachable(Reason::Timeout, message))
+            Err(Refusal::unreachable(Reason::ResolveTimeout, message))
         }
     }
 }

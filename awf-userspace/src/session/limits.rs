@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{jail::Restore, proxy, sys::signalfd::SignalMask};
+use crate::{config::Deadlines, jail::Restore, proxy, sys::signalfd::SignalMask};
 
 /// Enough for the proxy's connections, two descriptors each; below `fs.nr_open` everywhere.
 const DESCRIPTORS: u64 = 64 * 1024;
@@ -39,12 +39,22 @@ impl OwnLimits {
         Restore { sigmask, nofile: self.nofile, oom_score_adj: self.oom_score_adj }
     }
 
-    /// The proxy's limits: no more connections than there are descriptors for.
+    /// The proxy's limits: no more connections than there are descriptors for, and the user's `deadlines`.
     #[must_use]
-    pub(super) fn proxy(&self) -> proxy::Limits {
+    pub(super) fn proxy(&self, deadlines: &Deadlines) -> proxy::Limits {
         let limits = proxy::Limits::default();
         let most = self.descriptors.saturating_sub(RESERVE).max(RESERVE) / PER_CONNECTION;
-        proxy::Limits { connections: limits.connections.min(most as usize), ..limits }
+        proxy::Limits {
+            connections: limits.connections.min(most as usize),
+            first_byte: deadlines.first_byte.unwrap_or(limits.first_byte),
+            head_time: deadlines.head.unwrap_or(limits.head_time),
+            keep_alive: deadlines.keep_alive.unwrap_or(limits.keep_alive),
+            resolve: deadlines.resolve.unwrap_or(limits.resolve),
+            connect: deadlines.connect.unwrap_or(limits.connect),
+            idle: deadlines.idle.unwrap_or(limits.idle),
+            lifetime: deadlines.lifetime.unwrap_or(limits.lifetime),
+            ..limits
+        }
     }
 }
 
@@ -87,7 +97,8 @@ mod tests {
     #[test]
     fn connections_fit_into_the_descriptors() {
         let of = |descriptors| {
-            OwnLimits { nofile: None, oom_score_adj: None, descriptors }.proxy().connections as u64
+            let limits = OwnLimits { nofile: None, oom_score_adj: None, descriptors };
+            limits.proxy(&Deadlines::default()).connections as u64
         };
         assert_eq!(of(DESCRIPTORS), proxy::Limits::default().connections as u64);
         assert_eq!(of(2048), 512);

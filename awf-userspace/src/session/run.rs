@@ -130,7 +130,7 @@ impl Run {
             Arc::clone(&kernel),
             Arc::clone(&stub),
             Arc::clone(audit),
-            limits.proxy(),
+            limits.proxy(&plan.deadlines),
         ));
         Ok(Self { plan, limits, kernel, proxy, stub, _events: events })
     }

@@ -61,6 +61,8 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
         "dns.test,198.51.100.53",
         "--agent-timeout",
         "soon",
+        "--deadline",
+        "idle=soon",
         "--container-workdir",
         "here",
         "-e",
@@ -98,6 +100,7 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
         "b.txt:3: \"\\\"quoted.test\\\"\" contains '\"'; write it without quotes",
         "r.yml:4: \"co.uk\" is too broad: co.uk is a public suffix, anybody may register names below it; name what is meant below it, like `example.co.uk`",
         "--dns-servers: \"dns.test\" is not an address; write 198.51.100.53, 198.51.100.53:5353 or [2001:db8::53]:53",
+        "--deadline: \"idle=soon\" has no time; write a whole number and ms, s, m or h, as in idle=10m, more than nothing",
         "--agent-timeout: \"soon\" is not a time; write minutes (30), or 90s, 30m, 2h, more than nothing",
         "--container-workdir here: not an absolute path; it is looked up inside, where there is no current directory",
         "-e \"\": not NAME=VALUE, nor the NAME of a variable to pass on",
@@ -109,7 +112,7 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
     ] {
         assert!(texts.iter().any(|text| text == expected), "missing: {expected}\nin: {texts:#?}");
     }
-    assert_eq!(texts.len(), 19, "{texts:#?}");
+    assert_eq!(texts.len(), 20, "{texts:#?}");
 }
 
 #[test]
@@ -246,6 +249,8 @@ fn the_plan_can_be_read_and_shows_no_secrets() {
         "TOKEN=hunter2",
         "--agent-timeout",
         "1",
+        "--deadline",
+        "idle=90s",
         "--",
         "make",
         "test",
@@ -259,6 +264,7 @@ fn the_plan_can_be_read_and_shows_no_secrets() {
         "block      bad.x.test (--block-domains)",
         "network    isolated",
         "variables  TOKEN",
+        "deadlines  idle=90s",
         "timeout    60 s",
     ] {
         assert!(text.lines().any(|own| own == line), "{line}\n{text}");

@@ -6,7 +6,7 @@ use super::*;
 
 fn gate(io: DuplexStream, limits: Limits) -> (Gate<DuplexStream>, Arc<OnceLock<Finding>>) {
     let finding = Arc::default();
-    let activity = Arc::new(Activity::new());
+    let activity = Arc::new(Activity::new(limits.idle, limits.lifetime));
     (Gate::new(io, BytesMut::new(), Arc::new(limits), Arc::clone(&finding), activity), finding)
 }
 

@@ -131,7 +131,7 @@ async fn silence_and_unknown_protocols_are_refused_elsewhere() {
     send(&mut ssh, "SSH-2.0-client\r\n").await;
     assert_reset(&mut ssh).await;
     let records = lab.records(2).await;
-    assert_eq!(records[0].reason, Reason::Timeout);
+    assert_eq!(records[0].reason, Reason::FirstByteTimeout);
     assert_eq!(records[1].reason, Reason::ProtocolNotAllowed);
     assert!(records.iter().all(|record| record.decision == Decision::Deny && record.bytes_down == Some(0)));
 }

@@ -227,7 +227,7 @@ async fn failures_of_the_server_are_told_from_denials() {
     for (host, status, reason, error) in [
         ("down.test", 502, "connect_failed", "upstream_failed"),
         ("missing.test", 502, "resolve_failed", "upstream_failed"),
-        ("slow.test", 504, "timeout", "upstream_failed"),
+        ("slow.test", 504, "resolve_timeout", "upstream_failed"),
         ("inside.test", 403, "forbidden_address", "blocked_by_policy"),
     ] {
         let mut client = lab.transparent(port).await;

@@ -66,7 +66,7 @@ async fn who_says_nothing_is_refused_at_the_deadline() {
     slow.write_all(&hello(Some("allowed.test"))[..20]).await.unwrap();
     assert_reset(&mut silent).await;
     assert_reset(&mut slow).await;
-    assert!(lab.records(2).await.iter().all(|record| record.reason == Reason::Timeout));
+    assert!(lab.records(2).await.iter().all(|record| record.reason == Reason::FirstByteTimeout));
     untouched(&server).await;
 }
 
@@ -91,25 +91,94 @@ async fn a_head_that_never_ends_is_a_408_and_one_too_long_a_431() {
     let lab = Lab::with(port, &[], &[], limits).await;
     let mut client = lab.transparent(port).await;
     send(&mut client, "GET / HTTP/1.1\r\nHost: a.test\r\n").await;
-    refusal(&rest_text(&mut client).await, 408, "timeout");
+    refusal(&rest_text(&mut client).await, 408, "head_timeout");
     let mut client = lab.transparent(port).await;
     send(&mut client, &format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(5000))).await;
     refusal(&rest_text(&mut client).await, 431, "limit_exceeded");
 }
 
+const SHORT: Duration = Duration::from_millis(150);
+
+/// Limits in which nothing but this ends a connection, and its reason.
+fn times() -> [(Limits, Reason); 2] {
+    let limits = Limits { linger: SHORT, ..Limits::default() };
+    [
+        (Limits { idle: SHORT, ..limits.clone() }, Reason::IdleTimeout),
+        (Limits { lifetime: SHORT, ..limits }, Reason::LifetimeExceeded),
+    ]
+}
+
+/// Reset and not closed: what is cut off must not look complete.
 #[tokio::test]
-async fn idle_tunnels_and_old_ones_end() {
+async fn idle_tunnels_and_old_ones_are_reset() {
     let (server, port) = listener().await;
-    let short = Duration::from_millis(100);
-    for limits in
-        [Limits { idle: short, ..Limits::default() }, Limits { lifetime: short, ..Limits::default() }]
-    {
+    for (limits, reason) in times() {
         let lab = Lab::with(port, &["https://allowed.test:$P"], &[], limits).await;
         let mut client = lab.transparent(port).await;
-        client.write_all(&hello(Some("allowed.test"))).await.unwrap();
-        let _upstream = accept(&server).await;
-        assert_eq!(rest(&mut client).await, b"");
-        assert_eq!(lab.record().await.decision, Decision::Allow);
+        let hello = hello(Some("allowed.test"));
+        client.write_all(&hello).await.unwrap();
+        let mut upstream = accept(&server).await;
+        expect(&mut upstream, &hello).await;
+        assert_reset(&mut client).await;
+        assert_reset(&mut upstream).await;
+        let record = lab.record().await;
+        assert_eq!((record.decision, record.reason), (Decision::Allow, reason));
+        assert_eq!(record.bytes_up, Some(hello.len() as u64));
+    }
+}
+
+/// Bytes keep a tunnel from being idle, not from growing old.
+#[tokio::test]
+async fn a_busy_tunnel_lives_as_long_as_it_may() {
+    let (server, port) = listener().await;
+    let limits = Limits { idle: SHORT, lifetime: 4 * SHORT, ..Limits::default() };
+    let lab = Lab::with(port, &["https://allowed.test:$P"], &[], limits).await;
+    let mut client = lab.transparent(port).await;
+    client.write_all(&hello(Some("allowed.test"))).await.unwrap();
+    let mut upstream = accept(&server).await;
+    let beating = async {
+        let mut beat = tokio::time::interval(SHORT / 5);
+        while upstream.write_all(b".").await.is_ok() {
+            beat.tick().await;
+        }
+    };
+    timeout(PATIENCE, beating).await.expect("an end in time");
+    assert_eq!(lab.record().await.reason, Reason::LifetimeExceeded);
+}
+
+#[tokio::test]
+async fn who_waits_for_an_answer_is_told_that_time_ran_out() {
+    let (server, port) = listener().await;
+    for (limits, reason) in times() {
+        let lab = Lab::with(port, &["http://allowed.test:$P"], &[], limits).await;
+        let mut client = lab.transparent(port).await;
+        send(&mut client, "GET /slow HTTP/1.1\r\nHost: allowed.test\r\n\r\n").await;
+        let mut upstream = accept(&server).await;
+        head(&mut upstream).await;
+        refusal(&rest_text(&mut client).await, 504, reason.as_str());
+        assert_eq!(rest(&mut upstream).await, b"", "nobody waits for it any more");
+        let [request, connection] = &lab.records_that(|_| true, 2).await[..] else { panic!() };
+        assert_eq!((request.decision, request.reason, request.status), (Decision::Allow, reason, Some(504)));
+        assert_eq!((connection.decision, connection.reason), (Decision::Allow, reason));
+    }
+}
+
+/// In the middle of a body nothing can be said any more; its end must not look like one.
+#[tokio::test]
+async fn a_body_that_stalls_is_cut_off_and_recorded() {
+    let (server, port) = listener().await;
+    for (limits, reason) in times() {
+        let lab = Lab::with(port, &["http://allowed.test:$P"], &[], limits).await;
+        let mut client = lab.transparent(port).await;
+        send(&mut client, "GET /slow HTTP/1.1\r\nHost: allowed.test\r\n\r\n").await;
+        let mut upstream = accept(&server).await;
+        head(&mut upstream).await;
+        send(&mut upstream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
+        let text = rest_text(&mut client).await;
+        assert!(text.ends_with("3\r\nabc\r\n"), "{text}");
+        let [request, connection] = &lab.records_that(|_| true, 2).await[..] else { panic!() };
+        assert_eq!((request.decision, request.reason, request.status), (Decision::Allow, reason, Some(200)));
+        assert_eq!((connection.decision, connection.reason), (Decision::Allow, reason));
     }
 }
 

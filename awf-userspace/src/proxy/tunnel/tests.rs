@@ -10,6 +10,12 @@ use tokio::{
 
 use super::{super::pipe, *};
 
+/// With a day for everything.
+fn activity() -> Activity {
+    let day = Duration::from_secs(24 * 60 * 60);
+    Activity::new(day, day)
+}
+
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -26,7 +32,7 @@ async fn bulk_both_ways() {
     let tunnel = tokio::spawn(async move {
         let mut first = Leg::new(near);
         first.received.extend_from_slice(b"first");
-        join(first, Leg::new(far), &counted, &Activity::new()).await
+        join(first, Leg::new(far), &counted, &activity()).await
     });
     let transfer = |stream: TcpStream, seed: u8| async move {
         let (mut read, mut write) = stream.into_split();
@@ -86,9 +92,10 @@ fn where_splice_is_refused_bulk_data_is_copied() {
 #[tokio::test]
 async fn a_tunnel_that_waits_holds_no_pipe() {
     let ((mut client, near), (far, mut server)) = (pair().await, pair().await);
-    let _tunnel = tokio::spawn(async move {
-        join(Leg::new(near), Leg::new(far), &Traffic::default(), &Activity::new()).await
-    });
+    let _tunnel =
+        tokio::spawn(
+            async move { join(Leg::new(near), Leg::new(far), &Traffic::default(), &activity()).await },
+        );
     let sending = tokio::spawn(async move {
         client.write_all(&vec![7; SIZE]).await.unwrap();
         client
@@ -107,9 +114,10 @@ async fn a_tunnel_that_waits_holds_no_pipe() {
 #[tokio::test]
 async fn a_reset_in_the_middle_of_bulk_data_ends_the_tunnel() {
     let ((mut client, near), (far, mut server)) = (pair().await, pair().await);
-    let tunnel = tokio::spawn(async move {
-        join(Leg::new(near), Leg::new(far), &Traffic::default(), &Activity::new()).await
-    });
+    let tunnel =
+        tokio::spawn(
+            async move { join(Leg::new(near), Leg::new(far), &Traffic::default(), &activity()).await },
+        );
     let sending = tokio::spawn(async move { client.write_all(&vec![7; 8 * SIZE]).await });
     server.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
     server.set_zero_linger().unwrap();
@@ -123,9 +131,10 @@ async fn a_reset_in_the_middle_of_bulk_data_ends_the_tunnel() {
 #[tokio::test]
 async fn a_reset_after_half_close_is_seen() {
     let ((mut client, near), (far, mut server)) = (pair().await, pair().await);
-    let tunnel = tokio::spawn(async move {
-        join(Leg::new(near), Leg::new(far), &Traffic::default(), &Activity::new()).await
-    });
+    let tunnel =
+        tokio::spawn(
+            async move { join(Leg::new(near), Leg::new(far), &Traffic::default(), &activity()).await },
+        );
     client.shutdown().await.unwrap();
     assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
     client.set_zero_linger().unwrap();
@@ -140,7 +149,7 @@ async fn a_reset_after_half_close_is_seen() {
 #[tokio::test]
 async fn an_idle_tunnel_is_small() {
     let ((_client, near), (far, _server)) = (pair().await, pair().await);
-    let (traffic, activity) = (Traffic::default(), Activity::new());
+    let (traffic, activity) = (Traffic::default(), activity());
     let tunnel = join(Leg::new(near), Leg::new(far), &traffic, &activity);
     assert!(size_of_val(&tunnel) < 2048, "{} bytes", size_of_val(&tunnel));
 }
