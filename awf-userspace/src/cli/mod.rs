@@ -130,7 +130,7 @@ mod tests {
     fn the_three_forms_of_exec_are_one() {
         let bare = exec_args(&["awf-bpf", "-d", "x.test", "--", "curl", "-sS", "--", "gc"]);
         assert_eq!(bare.command, ["curl", "-sS", "--", "gc"]);
-        assert_eq!(bare.allow_domains, ["x.test"]);
+        assert_eq!(bare.policy.allow_domains, ["x.test"]);
         for name in ["exec", "run"] {
             let long = exec_args(&["awf-bpf", name, "-d", "x.test", "--", "curl", "-sS", "--", "gc"]);
             assert_eq!(format!("{long:?}"), format!("{bare:?}"));

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{
     compat::Compat,
     plan::{LogLevel, NetworkMode, ProxyEnv, SummaryMode},
+    policy_args::PolicyArgs,
 };
 
 /// `--mode`.
@@ -37,34 +38,8 @@ pub enum TlsArg {
 /// The flags of `exec` and its command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ExecArgs {
-    /// Domains the command may reach, separated by commas (repeatable).
-    ///
-    /// x.com (and all below it), =x.com (it alone), *.x.com (all below it), api-*.x.com (* within a label),
-    /// https://x.com (TLS on 443 only), http://x.com, x.com:22 (that port, any protocol unless it is 80 or 443),
-    /// tcp://x.com:443 (any protocol), 198.51.100.0/24:5432, [2001:db8::1]:443. Without any, there is no network.
-    #[arg(short = 'd', long, value_name = "LIST", help_heading = "Policy")]
-    pub allow_domains: Vec<String>,
-
-    /// Files of such domains: commas or lines, comments behind # (repeatable).
-    #[arg(long, value_name = "FILE", help_heading = "Policy")]
-    pub allow_domains_file: Vec<PathBuf>,
-
-    /// Domains and addresses that are refused whatever else allows them (repeatable).
-    #[arg(long, value_name = "LIST", help_heading = "Policy")]
-    pub block_domains: Vec<String>,
-
-    /// Files of such domains (repeatable).
-    #[arg(long, value_name = "FILE", help_heading = "Policy")]
-    pub block_domains_file: Vec<PathBuf>,
-
-    /// YAML files of domains to allow: `version: 1`, `rules: [{domain: x.com, subdomains: false}]` (repeatable).
-    #[arg(long, value_name = "FILE", help_heading = "Policy")]
-    pub ruleset_file: Vec<PathBuf>,
-
-    /// Addresses the command may reach, and names may lead to though they are not public: 10.1.0.0/16:5432
-    /// (repeatable).
-    #[arg(long, value_name = "LIST", help_heading = "Policy")]
-    pub allow_ip: Vec<String>,
+    #[command(flatten)]
+    pub policy: PolicyArgs,
 
     /// What a refusal does.
     #[arg(long, value_enum, default_value_t, help_heading = "Policy", hide = true)]

@@ -161,7 +161,7 @@ fn from_files(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -
                     variable.map_or_else(|error| errors.push(error), |variable| variables.push(variable));
                 }
             }
-            other => errors.push(super::resolve::unread("--env-file", path, other)),
+            other => errors.push(super::rules::unread("--env-file", path, other)),
         }
     }
     variables

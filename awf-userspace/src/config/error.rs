@@ -16,6 +16,8 @@ pub enum ConfigError {
     Rule(#[from] RuleError),
     #[error("{flag} {}: {why}", path.display())]
     File { flag: &'static str, path: PathBuf, why: String },
+    #[error("{flag} {}: {count} more mistakes like these", path.display())]
+    More { flag: &'static str, path: PathBuf, count: usize },
     #[error("{flag} {}: line {line} is not UTF-8", path.display())]
     NotUtf8 { flag: &'static str, path: PathBuf, line: usize },
     #[error("--ruleset-file {}: {why}", path.display())]

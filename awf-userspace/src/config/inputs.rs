@@ -9,7 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::ExecArgs;
+use bytes::Bytes;
+
+use super::{ExecArgs, PolicyArgs};
 
 /// A file longer than this is not a list somebody wrote.
 const MAX_FILE: u64 = 64 << 20;
@@ -20,7 +22,7 @@ pub struct Inputs {
     /// The caller's environment.
     pub env: Vec<(OsString, OsString)>,
     /// The contents of each file named, or why there are none.
-    pub files: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
+    pub files: BTreeMap<PathBuf, Result<Bytes, String>>,
 }
 
 impl Inputs {
@@ -28,9 +30,18 @@ impl Inputs {
     /// `resolve` to report beside the others.
     #[must_use]
     pub fn read(args: &ExecArgs) -> Self {
-        let files = [&args.allow_domains_file, &args.block_domains_file, &args.ruleset_file, &args.env_file];
+        let mut inputs = Self::read_policy(&args.policy);
+        inputs.env = env::vars_os().collect();
+        inputs.files.extend(args.env_file.iter().map(|path| (path.clone(), read(path))));
+        inputs
+    }
+
+    /// Reads the files of a policy only.
+    #[must_use]
+    pub fn read_policy(args: &PolicyArgs) -> Self {
+        let files = [&args.allow_domains_file, &args.block_domains_file, &args.ruleset_file];
         let files = files.into_iter().flatten().map(|path| (path.clone(), read(path))).collect();
-        Self { env: env::vars_os().collect(), files }
+        Self { env: Vec::new(), files }
     }
 
     pub(super) fn var(&self, name: &str) -> Option<&OsString> {
@@ -38,15 +49,20 @@ impl Inputs {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+fn read(path: &Path) -> Result<Bytes, String> {
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .and_then(|file| {
+            // Room for a regular file at once; others have no length.
+            let length = file.metadata().map_or(0, |meta| meta.len().min(MAX_FILE));
+            bytes.reserve_exact(usize::try_from(length).unwrap_or_default() + 1);
+            file.take(MAX_FILE + 1).read_to_end(&mut bytes)
+        })
         .map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(format!("longer than {} MiB", MAX_FILE >> 20));
     }
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 /// Shows names only: contents and values hold secrets.

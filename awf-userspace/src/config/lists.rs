@@ -1,9 +1,11 @@
 //! Lists of rules: comma-separated flags, and files of one rule a line.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use super::ConfigError;
-use crate::policy::{List, Place, Rule, RuleError};
+use bytes::Bytes;
+
+use super::{ConfigError, rules::Mistakes};
+use crate::policy::{Builder, List, Place, Rule, RuleError};
 
 /// The rules of a flag's values.
 pub(super) fn flag(
@@ -20,26 +22,37 @@ pub(super) fn flag(
 pub(super) fn file(
     flag: &'static str,
     path: &Path,
-    bytes: &[u8],
+    bytes: &Bytes,
     list: List,
-) -> Vec<Result<Rule, ConfigError>> {
-    let shown: Arc<str> = path.display().to_string().into();
-    let mut rules = Vec::new();
+    builder: &mut Builder,
+    mistakes: &mut Mistakes,
+) {
+    let mut sheet = builder.sheet(&path.display().to_string(), list, bytes.clone());
+    let mut start = 0;
     for (index, line) in bytes.split(|&b| b == b'\n').enumerate() {
-        let number = index + 1;
+        let (number, mut at) = (index + 1, start);
+        start += line.len() + 1;
         let Ok(line) = str::from_utf8(line) else {
-            rules.push(Err(ConfigError::NotUtf8 { flag, path: path.to_owned(), line: number }));
+            mistakes.push(ConfigError::NotUtf8 { flag, path: path.to_owned(), line: number });
             continue;
         };
         // Editors of some systems mark UTF-8 files at their start.
-        let line = if index == 0 { line.trim_start_matches('\u{feff}') } else { line };
-        let line = line.split('#').next().unwrap_or_default();
-        rules.extend(items(line.split(',')).map(|text| {
-            let place = Place::Line { path: Arc::clone(&shown), line: number };
-            Ok(Rule::parse(text, list, place)?)
-        }));
+        let marked = if index == 0 { line.trim_start_matches('\u{feff}') } else { line };
+        at += line.len() - marked.len();
+        let line = marked.split('#').next().unwrap_or_default();
+        for part in line.split(',') {
+            let entry = part.trim_start();
+            let from = at + part.len() - entry.len();
+            let entry = entry.trim_end();
+            at += part.len() + 1;
+            if entry.is_empty() {
+                continue;
+            }
+            if let Err(error) = sheet.entry(from..from + entry.len(), number) {
+                mistakes.push(error.into());
+            }
+        }
     }
-    rules
 }
 
 /// Commas at the end and blank lines are nobody's mistake.

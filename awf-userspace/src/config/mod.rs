@@ -15,7 +15,9 @@ mod error;
 mod inputs;
 mod lists;
 mod plan;
+mod policy_args;
 mod resolve;
+mod rules;
 mod ruleset;
 mod values;
 
@@ -30,4 +32,5 @@ pub use inputs::Inputs;
 pub use plan::{
     IdentitySource, LogLevel, Mode, NetworkMode, Notice, ProxyEnv, Resolved, SessionPlan, SummaryMode,
 };
-pub use resolve::resolve;
+pub use policy_args::PolicyArgs;
+pub use resolve::{resolve, resolve_policy};

@@ -120,18 +120,15 @@ pub struct Notice {
     pub text: String,
 }
 
+/// Files with more rules are summed up.
+const MOST_RULES: usize = 100;
+
 /// The text of `--dry-run`. Names of variables, never values: they hold secrets.
 impl fmt::Display for SessionPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "command    {:?}", self.argv)?;
-        for rule in self.policy.rules() {
-            let list = match rule.list() {
-                crate::policy::List::Allow => "allow",
-                crate::policy::List::Block => "block",
-            };
-            write!(f, "{list:<10} {rule}")?;
-            rule.notes().iter().try_for_each(|note| write!(f, "; {note}"))?;
-            writeln!(f)?;
+        for part in self.policy.outline(MOST_RULES) {
+            writeln!(f, "{part}")?;
         }
         if self.policy.allows_nothing() {
             writeln!(f, "allow      nothing: the command has no network")?;

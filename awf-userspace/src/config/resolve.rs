@@ -1,14 +1,14 @@
 //! From words to a plan. Pure: files and environment were read before; every error is collected.
 
-use std::{ffi::OsString, path::Path};
+use std::ffi::OsString;
 
 use super::{
-    ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, Resolved,
-    SessionPlan,
+    ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, PolicyArgs,
+    Resolved, SessionPlan,
     args::{ModeArg, TlsArg},
-    env, lists, ruleset, values,
+    env, rules, values,
 };
-use crate::policy::{List, Policy, Rule};
+use crate::policy::Policy;
 
 /// Makes a plan of what was typed.
 ///
@@ -18,14 +18,14 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
     let mut errors = Vec::new();
     let mut notices = Vec::new();
     compat(args, &mut errors, &mut notices);
-    let rules = rules(args, inputs, &mut errors);
-    rule_notices(&rules, &mut notices);
+    let policy = rules::policy(&args.policy, inputs, &mut errors);
+    notices.extend(rules::notices(&policy));
     let argv = argv(&args.command);
     if argv.is_empty() {
         errors.push(ConfigError::NoCommand);
     }
     let plan = SessionPlan {
-        policy: Policy::new(rules),
+        policy,
         argv,
         env: env::plan(args, inputs, &mut errors, &mut notices),
         identity: identity(args, inputs, &mut errors),
@@ -48,51 +48,25 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
     if errors.is_empty() { Ok(Resolved { plan, notices }) } else { Err(ConfigErrors(errors)) }
 }
 
+/// The policy of what was typed, for who runs nothing.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn resolve_policy(args: &PolicyArgs, inputs: &Inputs) -> Result<(Policy, Vec<Notice>), ConfigErrors> {
+    let mut errors = Vec::new();
+    let policy = rules::policy(args, inputs, &mut errors);
+    if errors.is_empty() {
+        let notices = rules::notices(&policy);
+        return Ok((policy, notices));
+    }
+    Err(ConfigErrors(errors))
+}
+
 /// One word is a line for the shell, several are an argv.
 fn argv(command: &[OsString]) -> Vec<OsString> {
     match command {
         [line] => vec!["bash".into(), "-c".into(), line.clone()],
         words => words.to_vec(),
-    }
-}
-
-fn rules(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> Vec<Rule> {
-    let allow = |text: &str, place| Rule::parse(text, List::Allow, place);
-    let block = |text: &str, place| Rule::parse(text, List::Block, place);
-    let address = |text: &str, place| Rule::parse_address(text, List::Allow, place);
-    let mut found = lists::flag(&args.allow_domains, "--allow-domains", allow);
-    found.extend(lists::flag(&args.allow_ip, "--allow-ip", address));
-    found.extend(lists::flag(&args.block_domains, "--block-domains", block));
-    for (flag, paths, list) in [
-        ("--allow-domains-file", &args.allow_domains_file, List::Allow),
-        ("--block-domains-file", &args.block_domains_file, List::Block),
-    ] {
-        for path in paths {
-            match inputs.files.get(path) {
-                Some(Ok(bytes)) => found.extend(lists::file(flag, path, bytes, list)),
-                other => errors.push(unread(flag, path, other)),
-            }
-        }
-    }
-    for path in &args.ruleset_file {
-        match inputs.files.get(path) {
-            Some(Ok(bytes)) => found.extend(ruleset::parse(path, bytes)),
-            other => errors.push(unread("--ruleset-file", path, other)),
-        }
-    }
-    found.into_iter().filter_map(|rule| keep(rule, errors)).collect()
-}
-
-fn rule_notices(rules: &[Rule], notices: &mut Vec<Notice>) {
-    for rule in rules {
-        for note in rule.notes() {
-            let level = if note.is_detail() { log::Level::Debug } else { log::Level::Info };
-            notices.push(Notice { level, text: format!("{rule}: {note}") });
-        }
-    }
-    if !rules.iter().any(|rule| rule.list() == List::Allow) {
-        let text = "nothing is allowed: the command has no network (--allow-domains opens it)".to_owned();
-        notices.push(Notice { level: log::Level::Info, text });
     }
 }
 
@@ -136,17 +110,4 @@ fn dns_servers(args: &ExecArgs, errors: &mut Vec<ConfigError>) -> Option<Vec<std
 
 fn keep<T>(result: Result<T, ConfigError>, errors: &mut Vec<ConfigError>) -> Option<T> {
     result.map_err(|error| errors.push(error)).ok()
-}
-
-/// Why a file's contents are not there.
-pub(super) fn unread(
-    flag: &'static str,
-    path: &Path,
-    found: Option<&Result<Vec<u8>, String>>,
-) -> ConfigError {
-    let why = match found {
-        Some(Err(why)) => why.clone(),
-        _ => "was not read".to_owned(),
-    };
-    ConfigError::File { flag, path: path.to_owned(), why }
 }

@@ -3,8 +3,11 @@
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use super::{
-    AddressClass, Allowed, Denied, DomainName, Host, List, Protocol, Rule, Target, Verdict,
-    address::carried_v4, explain, index::Index, rule::Subject,
+    AddressClass, Allowed, Builder, Denied, DomainName, Host, Protocol, Rule, Target, Verdict,
+    address::carried_v4,
+    explain,
+    index::{Hit, Index},
+    rule::Subject,
 };
 
 /// What may be reached. Block rules beat allow rules, always; what no rule allows is refused.
@@ -12,12 +15,11 @@ use super::{
 /// Cheap to ask: a judgement is one hash probe a label of the name.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    pub(super) allow: Index,
-    pub(super) block: Index,
-    rules: Vec<Arc<Rule>>,
+    pub(super) allow: Arc<Index>,
+    pub(super) block: Arc<Index>,
     /// The ports that allow rules are about.
-    ports: HashSet<u16>,
-    own: HashSet<IpAddr>,
+    pub(super) ports: HashSet<u16>,
+    pub(super) own: HashSet<IpAddr>,
 }
 
 /// Every protocol a connection may turn out to speak.
@@ -27,11 +29,9 @@ impl Policy {
     /// Compiles rules; each knows its list.
     #[must_use]
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
-        let rules: Vec<_> = rules.into_iter().map(Arc::new).collect();
-        let of = |list| Index::new(rules.iter().filter(|rule| rule.list() == list).cloned());
-        let allowing = rules.iter().filter(|rule| rule.list() == List::Allow);
-        let ports = allowing.flat_map(|rule| rule.service.allowed_ports()).copied().collect();
-        Self { allow: of(List::Allow), block: of(List::Block), rules, ports, own: HashSet::new() }
+        let mut builder = Builder::default();
+        rules.into_iter().for_each(|rule| builder.rule(rule));
+        builder.build()
     }
 
     /// Adds this host's own addresses: a name may lead there by an address rule only, as with loopback.
@@ -41,16 +41,10 @@ impl Policy {
         self
     }
 
-    /// The rules in the order given.
-    #[must_use]
-    pub fn rules(&self) -> &[Arc<Rule>] {
-        &self.rules
-    }
-
     /// Whether nothing at all is allowed.
     #[must_use]
     pub fn allows_nothing(&self) -> bool {
-        !self.rules.iter().any(|rule| rule.list() == List::Allow)
+        self.allow.is_empty()
     }
 
     /// Whether some allow rule is about `port`. Without one, nothing that a connection to it could name or speak
@@ -67,11 +61,17 @@ impl Policy {
         if let Some(rule) = self.blocking(target.host, target.port) {
             return Verdict::Deny(explain::blocked(target.host, rule));
         }
-        let allow = self.matching(target.host);
-        match allow.iter().find(|rule| rule.service.allows(target.port, target.protocol)) {
-            Some(rule) => Verdict::Allow(Allowed { rule: Arc::clone(rule.text()) }),
-            None => Verdict::Deny(explain::not_allowed(self, target, &allow)),
+        // Of the rules about the host, one that has the port right is nearer than one that has only the host right.
+        let (mut same_port, mut first) = (None, None);
+        for rule in self.matching(target.host) {
+            let service = rule.service();
+            if service.allows(target.port, target.protocol) {
+                return Verdict::Allow(Allowed { rule: rule.text() });
+            }
+            first = first.or(Some(rule));
+            same_port = same_port.or(Some(rule).filter(|_| service.allows_port(target.port)));
         }
+        Verdict::Deny(explain::not_allowed(self, target, same_port.or(first)))
     }
 
     /// Whether some protocol would be allowed at `host:port`, for a CONNECT before anything was spoken. The
@@ -89,20 +89,20 @@ impl Policy {
     /// Whether some port and protocol of `name` is allowed, that is whether the name may be resolved.
     #[must_use]
     pub fn judge_name(&self, name: &DomainName) -> Verdict {
-        let host = Host::Name(name.clone());
         let mut blocked = None;
         for rule in self.allow.matching(name) {
-            for &port in rule.service.allowed_ports() {
-                match self.blocking(&host, port) {
-                    None => return Verdict::Allow(Allowed { rule: Arc::clone(rule.text()) }),
+            for &port in rule.service().allowed_ports() {
+                match self.blocking_name(name, port) {
+                    None => return Verdict::Allow(Allowed { rule: rule.text() }),
                     Some(rule) => blocked = Some(rule),
                 }
             }
         }
         // A block rule is worth naming also when nothing allows the name.
-        let blocked = blocked.or_else(|| self.block.matching(name).find(|rule| rule.service.port.is_none()));
+        let any_port = |rule: &Hit<'_>| rule.service().port.is_none();
+        let blocked = blocked.or_else(|| self.block.matching(name).find(any_port));
         Verdict::Deny(match blocked {
-            Some(rule) => explain::blocked(&host, rule),
+            Some(rule) => explain::blocked(name, rule),
             None => explain::unknown_name(self, name),
         })
     }
@@ -115,16 +115,15 @@ impl Policy {
     /// `/128`): no network that happens to contain it opens it.
     pub fn may_dial(&self, ip: IpAddr, port: u16) -> Result<(), Denied> {
         let ip = ip.to_canonical();
-        let host = Host::Ip(ip);
-        if let Some(rule) = self.blocking(&host, port) {
-            return Err(explain::blocked(&host, rule));
+        if let Some(rule) = self.blocking_ip(ip, port) {
+            return Err(explain::blocked(ip, Hit::Rule(rule)));
         }
         let class = AddressClass::of(ip);
         let own = self.own.contains(&ip);
         if class.is_global() && !own {
             return Ok(());
         }
-        if self.matching(&host).iter().any(|rule| rule.service.allows_port(port)) {
+        if self.matching_ip(ip).any(|rule| rule.service.allows_port(port)) {
             return Ok(());
         }
         Err(explain::forbidden(ip, port, class, own))
@@ -134,31 +133,44 @@ impl Policy {
     #[must_use]
     pub fn may_answer(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        let named =
-            |rule: &&Arc<Rule>| rule.service.allowed_ports().iter().any(|&p| self.may_dial(ip, p).is_ok());
         let public = AddressClass::of(ip).is_global() && !self.own.contains(&ip);
-        public || self.matching(&Host::Ip(ip)).iter().any(named)
+        let may = |rule: &Rule| rule.service.allowed_ports().iter().any(|&p| self.may_dial(ip, p).is_ok());
+        public || self.matching_ip(ip).any(may)
     }
 
-    /// The first block rule about `host:port`. An address is also blocked by what it carries (NAT64, 6to4).
-    fn blocking<'a>(&'a self, host: &'a Host, port: u16) -> Option<&'a Arc<Rule>> {
-        let about = |rule: &&Arc<Rule>| rule.service.blocks(port);
+    /// The first block rule about `host:port`.
+    fn blocking<'a>(&'a self, host: &'a Host, port: u16) -> Option<Hit<'a>> {
         match host {
-            Host::Name(name) => self.block.matching(name).find(about),
-            Host::Ip(ip) => views(ip.to_canonical()).find_map(|ip| self.block.covering(ip).find(about)),
+            Host::Name(name) => self.blocking_name(name, port),
+            Host::Ip(ip) => self.blocking_ip(*ip, port).map(Hit::Rule),
         }
+    }
+
+    fn blocking_name<'a>(&'a self, name: &'a DomainName, port: u16) -> Option<Hit<'a>> {
+        self.block.matching(name).find(|rule| rule.service().blocks(port))
+    }
+
+    /// An address is also blocked by what it carries (NAT64, 6to4).
+    fn blocking_ip(&self, ip: IpAddr, port: u16) -> Option<&Rule> {
+        let about = |rule: &&Rule| rule.service.blocks(port);
+        views(ip.to_canonical()).find_map(|ip| self.block.covering(ip).find(about))
     }
 
     /// The allow rules about `host`, nearest first, whatever their ports.
-    pub(super) fn matching<'a>(&'a self, host: &'a Host) -> Vec<&'a Arc<Rule>> {
-        match host {
-            Host::Name(name) => self.allow.matching(name).collect(),
-            Host::Ip(ip) => {
-                let ip = ip.to_canonical();
-                let alone = AddressClass::of(ip) == AddressClass::Metadata;
-                self.allow.covering(ip).filter(|rule| !alone || names_one_address(rule)).collect()
-            }
-        }
+    fn matching<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = Hit<'a>> {
+        let (name, ip) = match host {
+            Host::Name(name) => (Some(name), None),
+            Host::Ip(ip) => (None, Some(*ip)),
+        };
+        let by_name = name.into_iter().flat_map(|name| self.allow.matching(name));
+        by_name.chain(ip.into_iter().flat_map(|ip| self.matching_ip(ip)).map(Hit::Rule))
+    }
+
+    /// The allow rules about `ip`, most specific first, whatever their ports.
+    fn matching_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Rule> {
+        let ip = ip.to_canonical();
+        let alone = AddressClass::of(ip) == AddressClass::Metadata;
+        self.allow.covering(ip).filter(move |rule| !alone || names_one_address(rule))
     }
 }
 

@@ -1,27 +1,26 @@
 //! The words of a refusal: why, the nearest rule, and the flag to paste.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr};
 
 use super::{
-    AddressClass, Denied, DomainName, Host, Policy, Protocol, Reason, Rule, Target, Verdict,
+    AddressClass, Denied, DomainName, Host, Policy, Protocol, Reason, Target, Verdict,
+    index::Hit,
     parse::{rule_for_ip, rule_for_name},
     rule::{Scheme, WEB_PORTS},
 };
 
-pub(super) fn blocked(host: &Host, rule: &Arc<Rule>) -> Denied {
+pub(super) fn blocked(host: impl fmt::Display, rule: Hit<'_>) -> Denied {
     Denied {
         reason: Reason::Blocked,
-        rule: Some(Arc::clone(rule.text())),
+        rule: Some(rule.text()),
         message: format!("{host} is blocked by the rule {rule}; a block rule beats every allow rule"),
         allow_with: None,
     }
 }
 
-/// `near`: the allow rules about the host, none of which allows this port and protocol.
-pub(super) fn not_allowed(policy: &Policy, target: &Target<'_>, near: &[&Arc<Rule>]) -> Denied {
+/// `nearest`: of the allow rules about the host, none of which allows this port and protocol.
+pub(super) fn not_allowed(policy: &Policy, target: &Target<'_>, nearest: Option<Hit<'_>>) -> Denied {
     let Target { host, port, protocol } = *target;
-    // A rule that has the port right is nearer than one that has only the host right.
-    let nearest = near.iter().find(|rule| rule.service.allows_port(port)).or(near.first());
     let mut denied = match (nearest, host) {
         (Some(rule), _) => wrong_service(target, rule),
         (None, Host::Name(name)) => unknown_name(policy, name),
@@ -32,21 +31,21 @@ pub(super) fn not_allowed(policy: &Policy, target: &Target<'_>, near: &[&Arc<Rul
 }
 
 /// A rule is about the host, but on another port or for another protocol.
-fn wrong_service(target: &Target<'_>, rule: &Arc<Rule>) -> Denied {
+fn wrong_service(target: &Target<'_>, rule: Hit<'_>) -> Denied {
     let Target { host, port, protocol } = *target;
-    let explicit = matches!(rule.service.scheme, Scheme::Https | Scheme::Http);
-    let wrong_protocol = !rule.service.allows_protocol(protocol);
-    let reason = if wrong_protocol && (explicit || rule.service.allows_port(port)) {
+    let service = rule.service();
+    let explicit = matches!(service.scheme, Scheme::Https | Scheme::Http);
+    let wrong_protocol = !service.allows_protocol(protocol);
+    let reason = if wrong_protocol && (explicit || service.allows_port(port)) {
         Reason::ProtocolNotAllowed
     } else {
         Reason::PortNotAllowed
     };
     let message = format!(
-        "{} to {host} port {port} is not allowed: the rule {rule} is about {}",
-        spoken(protocol),
-        rule.service
+        "{} to {host} port {port} is not allowed: the rule {rule} is about {service}",
+        spoken(protocol)
     );
-    Denied { reason, rule: Some(Arc::clone(rule.text())), message, allow_with: None }
+    Denied { reason, rule: Some(rule.text()), message, allow_with: None }
 }
 
 /// No allow rule matches the name.
@@ -54,7 +53,7 @@ pub(super) fn unknown_name(policy: &Policy, name: &DomainName) -> Denied {
     let (rule, message) = if policy.allows_nothing() {
         (None, format!("{name} is not allowed: the policy allows nothing"))
     } else if let Some(rule) = policy.allow.neighbour(name) {
-        (Some(Arc::clone(rule.text())), format!("{name} is not allowed: the rule {rule} does not match it"))
+        (Some(rule.text()), format!("{name} is not allowed: the rule {rule} does not match it"))
     } else {
         (None, format!("{name} is not allowed: no rule names it"))
     };

@@ -2,19 +2,24 @@
 //! [`Target`] into a [`Verdict`]. Pure: no sockets, no clock, no files, no root.
 //!
 //! ```text
-//! text -> parse (parse_name, parse_net; suffix) -> Rule -> Policy (index) -> judge -> Verdict (explain)
+//! text -> parse (parse_name, parse_net; suffix) -> Rule -> Builder -> Policy (index) -> judge -> Verdict (explain)
+//! file -> plain                                 -> lines ->
 //! ```
 
 pub mod address;
+mod builder;
 mod engine;
 mod explain;
 mod host;
 mod index;
+mod lines;
 pub mod name;
+mod outline;
 mod parse;
 mod parse_name;
 mod parse_net;
 mod pattern;
+mod plain;
 mod problem;
 pub mod reason;
 mod rule;
@@ -25,9 +30,11 @@ pub mod verdict;
 mod tests;
 
 pub use address::AddressClass;
+pub use builder::{Builder, Sheet};
 pub use engine::Policy;
 pub use host::Host;
 pub use name::{DomainName, NameError};
+pub use outline::Outline;
 pub use problem::{Problem, RuleError};
 pub use reason::Reason;
 pub use rule::{List, Note, Place, Rule};

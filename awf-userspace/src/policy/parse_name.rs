@@ -17,7 +17,7 @@ pub(super) struct Named {
 }
 
 /// Zones no resolver answers for; a rule for one can never match.
-const NEVER_RESOLVE: [&str; 2] = ["invalid", "onion"];
+pub(super) const NEVER_RESOLVE: [&str; 2] = ["invalid", "onion"];
 
 pub(super) fn parse(text: &str, exact: bool, list: List) -> Result<Named, Refusal> {
     if let Some(rest) = text.strip_prefix('.').filter(|rest| !rest.is_empty() && !rest.starts_with('.')) {
@@ -128,7 +128,7 @@ fn check_special(pattern: &Pattern) -> Result<(), Refusal> {
 /// An allow rule must not reach across the names of several owners.
 fn check_breadth(pattern: &Pattern, text: &str) -> Result<(), Refusal> {
     let base = pattern.base.as_str();
-    if suffix::of(base) != Some(Suffix::Registry) {
+    if suffix::of(base.as_bytes()) != Some(Suffix::Registry) {
         return Ok(());
     }
     match &pattern.scope {
@@ -136,7 +136,8 @@ fn check_breadth(pattern: &Pattern, text: &str) -> Result<(), Refusal> {
         Scope::Exact if base.contains('.') => Ok(()),
         Scope::Labels { .. } => {
             let plain = text.replace('*', "").trim_matches(['.', '-']).to_owned();
-            let known = DomainName::parse(&plain).is_ok_and(|name| suffix::of(name.as_str()).is_none());
+            let known =
+                DomainName::parse(&plain).is_ok_and(|name| suffix::of(name.as_str().as_bytes()).is_none());
             let advice = known.then(|| format!("`{plain}` matches it and every subdomain of it"));
             Err((Problem::RegistrableWildcard, advice))
         }
@@ -156,7 +157,7 @@ fn notes(pattern: &Pattern, text: &str) -> Vec<Note> {
     if !base.contains('.') {
         notes.push(Note::SingleLabel);
     }
-    if pattern.scope != Scope::Exact && suffix::of(base) == Some(Suffix::Hosting) {
+    if pattern.scope != Scope::Exact && suffix::of(base.as_bytes()) == Some(Suffix::Hosting) {
         notes.push(Note::Hosting(base.to_owned()));
     }
     notes

@@ -24,6 +24,17 @@ pub enum Place {
     Entry { path: Arc<str>, entry: usize },
 }
 
+impl Place {
+    /// The file, if it is in one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Line { path, .. } | Self::Entry { path, .. } => Some(path),
+            Self::Flag(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

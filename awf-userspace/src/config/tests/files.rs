@@ -3,7 +3,7 @@
 use super::Case;
 
 fn rules(case: &Case) -> Vec<String> {
-    case.resolved().plan.policy.rules().iter().map(ToString::to_string).collect()
+    super::rules(&case.resolved().plan.policy).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn files_are_read_from_disk() {
         Case::new(&["--allow-domains-file", path.to_str().unwrap(), "--env-file", gone.to_str().unwrap()]);
     let inputs = crate::config::Inputs::read(&case.args());
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(inputs.files[&path], Ok(b"a.test\n".to_vec()));
+    assert_eq!(inputs.files[&path], Ok(b"a.test\n".to_vec().into()));
     assert!(inputs.files[&gone].as_ref().unwrap_err().contains("No such file"));
     assert!(inputs.env.iter().any(|(name, _)| name == "PATH"));
 }

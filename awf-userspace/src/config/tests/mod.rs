@@ -7,11 +7,18 @@ mod words;
 use clap::Parser;
 
 use super::{ConfigError, ExecArgs, Inputs, Resolved, RunFacts, resolve};
+use crate::policy::{Outline, Policy, Rule};
 
 #[derive(Parser)]
 struct Words {
     #[command(flatten)]
     exec: ExecArgs,
+}
+
+/// The rules of a policy, in the order given.
+fn rules(policy: &Policy) -> Vec<Rule> {
+    let parts = policy.outline(usize::MAX).into_iter();
+    parts.map(|part| if let Outline::Rule(rule) = part { rule } else { panic!("{part}") }).collect()
 }
 
 /// A command line, its files and its caller.
@@ -32,7 +39,7 @@ impl Case {
     }
 
     fn file(mut self, path: &str, bytes: impl AsRef<[u8]>) -> Self {
-        self.inputs.files.insert(path.into(), Ok(bytes.as_ref().to_vec()));
+        self.inputs.files.insert(path.into(), Ok(bytes.as_ref().to_vec().into()));
         self
     }
 

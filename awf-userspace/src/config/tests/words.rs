@@ -30,7 +30,7 @@ fn repeated_lists_merge_and_an_empty_one_is_no_network() {
         "",
     ]);
     let plan = case.resolved().plan;
-    let texts: Vec<_> = plan.policy.rules().iter().map(|rule| rule.text().to_string()).collect();
+    let texts: Vec<_> = super::rules(&plan.policy).iter().map(|rule| rule.text().to_string()).collect();
     assert_eq!(texts, ["a.test", "b.test", "c.test", "10.0.0.1:22"]);
     assert!(case.notices().is_empty());
 

@@ -4,6 +4,7 @@ mod address;
 mod grammar;
 mod judge;
 mod name;
+mod random;
 
 use super::{Host, List, Place, Policy, Protocol, Rule, RuleError, Target, Verdict};
 

@@ -1,0 +1,127 @@
+//! From the policy's flags and files to the compiled [`Policy`], and what the user should hear of it. Pure.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+
+use super::{ConfigError, Inputs, Notice, PolicyArgs, lists, ruleset};
+use crate::policy::{Builder, List, Place, Policy, Rule, RuleError};
+
+/// How many mistakes, or notes, of one file are told before the rest is counted.
+const MOST_OF_A_FILE: usize = 20;
+
+/// Compiles what was typed and read. What is wrong is left out, and the policy is not to be used.
+pub(super) fn policy(args: &PolicyArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> Policy {
+    let allow = |text: &str, place| Rule::parse(text, List::Allow, place);
+    let block = |text: &str, place| Rule::parse(text, List::Block, place);
+    let address = |text: &str, place| Rule::parse_address(text, List::Allow, place);
+    let mut builder = Builder::default();
+    let mut add = |values: &[String], flag, parse: &dyn Fn(&str, Place) -> Result<Rule, RuleError>| {
+        for rule in lists::flag(values, flag, parse) {
+            match rule {
+                Ok(rule) => builder.rule(rule),
+                Err(error) => errors.push(error),
+            }
+        }
+    };
+    add(&args.allow_domains, "--allow-domains", &allow);
+    add(&args.allow_ip, "--allow-ip", &address);
+    add(&args.block_domains, "--block-domains", &block);
+    for (flag, paths, list) in [
+        ("--allow-domains-file", &args.allow_domains_file, List::Allow),
+        ("--block-domains-file", &args.block_domains_file, List::Block),
+    ] {
+        each(flag, paths, inputs, errors, |path, bytes, mistakes| {
+            lists::file(flag, path, bytes, list, &mut builder, mistakes);
+        });
+    }
+    each("--ruleset-file", &args.ruleset_file, inputs, errors, |path, bytes, mistakes| {
+        for rule in ruleset::parse(path, bytes) {
+            match rule {
+                Ok(rule) => builder.rule(rule),
+                Err(error) => mistakes.push(error),
+            }
+        }
+    });
+    builder.build()
+}
+
+/// The mistakes of one file: the first ones, and how many more there are.
+#[derive(Default)]
+pub(super) struct Mistakes {
+    first: Vec<ConfigError>,
+    more: usize,
+}
+
+impl Mistakes {
+    pub(super) fn push(&mut self, error: ConfigError) {
+        if self.first.len() < MOST_OF_A_FILE {
+            self.first.push(error);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+fn each(
+    flag: &'static str,
+    paths: &[PathBuf],
+    inputs: &Inputs,
+    errors: &mut Vec<ConfigError>,
+    mut read: impl FnMut(&Path, &Bytes, &mut Mistakes),
+) {
+    for path in paths {
+        let mut mistakes = Mistakes::default();
+        match inputs.files.get(path) {
+            Some(Ok(bytes)) => read(path, bytes, &mut mistakes),
+            other => errors.push(unread(flag, path, other)),
+        }
+        errors.append(&mut mistakes.first);
+        if mistakes.more > 0 {
+            errors.push(ConfigError::More { flag, path: path.clone(), count: mistakes.more });
+        }
+    }
+}
+
+/// What is worth saying of a policy.
+pub(super) fn notices(policy: &Policy) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let mut told: HashMap<&str, usize> = HashMap::new();
+    for rule in policy.noted() {
+        let file = rule.place().file();
+        if let Some(file) = file {
+            let count = told.entry(file).or_default();
+            *count += 1;
+            if *count > MOST_OF_A_FILE {
+                continue;
+            }
+        }
+        for note in rule.notes() {
+            let level = if note.is_detail() { log::Level::Debug } else { log::Level::Info };
+            notices.push(Notice { level, text: format!("{rule}: {note}") });
+        }
+    }
+    let mut many: Vec<_> = told.into_iter().filter(|(_, count)| *count > MOST_OF_A_FILE).collect();
+    many.sort_unstable();
+    for (file, count) in many {
+        let text = format!("{file}: as much is to be said of {} more of its rules", count - MOST_OF_A_FILE);
+        notices.push(Notice { level: log::Level::Info, text });
+    }
+    if policy.allows_nothing() {
+        let text = "nothing is allowed: the command has no network (--allow-domains opens it)".to_owned();
+        notices.push(Notice { level: log::Level::Info, text });
+    }
+    notices
+}
+
+/// Why a file's contents are not there.
+pub(super) fn unread(flag: &'static str, path: &Path, found: Option<&Result<Bytes, String>>) -> ConfigError {
+    let why = match found {
+        Some(Err(why)) => why.clone(),
+        _ => "was not read".to_owned(),
+    };
+    ConfigError::File { flag, path: path.to_owned(), why }
+}
