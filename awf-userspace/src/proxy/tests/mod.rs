@@ -7,6 +7,7 @@ mod ech;
 mod http;
 mod life;
 mod other;
+mod recorded;
 mod records;
 mod tls;
 
