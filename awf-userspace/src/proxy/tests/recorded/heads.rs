@@ -123,7 +123,8 @@ async fn seen(input: &[u8]) -> Vec<Seen> {
     client.write_all(input).await.unwrap();
     client.shutdown().await.unwrap();
     let limits = Arc::new(Limits { linger: Duration::from_millis(1), ..Limits::default() });
-    let gate = Gate::new(server, BytesMut::new(), limits, Arc::default(), Arc::new(Activity::new()));
+    let activity = Arc::new(Activity::new(limits.idle, limits.lifetime));
+    let gate = Gate::new(server, BytesMut::new(), limits, Arc::default(), activity);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
         let seen = Arc::clone(&seen);
