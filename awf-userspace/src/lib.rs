@@ -6,6 +6,7 @@
 //! cli -> config -> policy
 //! cli -> session -> {cgroup, netns, bpf, proxy, dns, launch} -> {policy, audit, sys}
 //! {proxy, dns} -> resolve -> policy
+//! {config, proxy} -> upstream_proxy -> policy
 //! ```
 //!
 //! * [`policy`] is pure: names, patterns, address classes, rules -> a verdict with its reason.
@@ -29,3 +30,4 @@ pub mod proxy;
 pub mod resolve;
 pub mod session;
 pub mod sys;
+pub mod upstream_proxy;

@@ -14,6 +14,8 @@ pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
     ("audit", &["policy", "sys"]),
     // The seam between `proxy` and `dns`: traits, no mechanism.
     ("resolve", &["policy"]),
+    // What `config` reads and `proxy` goes by: values.
+    ("upstream_proxy", &["policy"]),
     // The mechanisms: siblings do not know each other, `session` joins them.
     ("cgroup", &["policy", "audit", "sys"]),
     ("netns", &["policy", "audit", "sys"]),
@@ -21,12 +23,12 @@ pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
     ("dns", &["resolve", "policy", "audit", "sys"]),
     ("ca", &["policy", "audit", "sys"]),
     ("inject", &["policy", "audit", "sys"]),
-    ("proxy", &["ca", "inject", "resolve", "policy", "audit", "sys"]),
+    ("proxy", &["ca", "inject", "resolve", "upstream_proxy", "policy", "audit", "sys"]),
     // The two sides of the command's start share one description of it.
     ("jail", &["sys"]),
     ("launch", &["jail", "policy", "audit", "sys"]),
     // What was typed, and whether this machine can do it.
-    ("config", &["policy", "audit", "sys"]),
+    ("config", &["upstream_proxy", "policy", "audit", "sys"]),
     ("preflight", &["config", "cgroup", "netns", "bpf", "policy", "audit", "sys"]),
     (
         "session",
@@ -39,6 +41,7 @@ pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
             "proxy",
             "dns",
             "resolve",
+            "upstream_proxy",
             "ca",
             "inject",
             "launch",
