@@ -62,6 +62,7 @@ impl Serialize for Line<'_> {
         known(&mut map, "host", record.host.as_ref().map(text))?;
         known(&mut map, "port", record.port)?;
         known(&mut map, "ip", record.ip)?;
+        known(&mut map, "via", record.via.as_ref().map(text))?;
         known(&mut map, "family", record.family)?;
         known(&mut map, "proto", record.proto)?;
         known(&mut map, "method", record.method.as_ref().map(text))?;

@@ -98,6 +98,8 @@ pub struct Record {
     pub port: Option<u16>,
     /// The address dialled upstream; for a refusal, the one the command asked for.
     pub ip: Option<IpAddr>,
+    /// The upstream proxy it went through, `host:port`; `ip` is then the proxy's.
+    pub via: Option<String>,
     /// 4 or 6: of the command's own socket.
     pub family: Option<u8>,
     /// `tls`, `http`, `connect`, `tcp`, `udp`, `dns`, `raw` ...
@@ -127,6 +129,7 @@ impl Record {
             host: None,
             port: None,
             ip: None,
+            via: None,
             family: None,
             proto: None,
             method: None,

@@ -8,6 +8,7 @@ use super::{
     compat::Compat,
     plan::{LogLevel, NetworkMode, ProxyEnv, SummaryMode},
     policy_args::PolicyArgs,
+    upstream::ProxyText,
 };
 
 /// `--mode`.
@@ -57,6 +58,20 @@ pub struct ExecArgs {
     /// lifetime=8h are what it does without this flag. Units: ms, s, m, h (repeatable).
     #[arg(long, value_name = "NAME=TIME[,...]", help_heading = "Policy")]
     pub deadline: Vec<String>,
+
+    /// The proxy to go through: http://proxy.example.com:3128, or none. Default: https_proxy, http_proxy, all_proxy and
+    /// no_proxy as awf-bpf finds them (sudo removes them).
+    #[arg(long, value_name = "URL", help_heading = "Policy")]
+    pub upstream_proxy: Option<ProxyText>,
+
+    /// What is dialled without it: names and all below them, addresses, networks, each with :PORT or without
+    /// (repeatable). Default: no_proxy.
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub upstream_no_proxy: Vec<String>,
+
+    /// The file with its credentials, one line `user:password`.
+    #[arg(long, value_name = "FILE", help_heading = "Policy")]
+    pub upstream_proxy_auth_file: Option<PathBuf>,
 
     /// The network the command sees.
     #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Sandbox")]

@@ -68,7 +68,6 @@ const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
     ("preset", None, Value, Some("name the domains with --allow-domains")),
     ("ssl-bump", None, Nothing, None),
     ("tty", None, Nothing, None),
-    ("upstream-proxy", None, Value, None),
     ("work-dir", None, Value, None),
 ];
 

@@ -3,7 +3,10 @@
 use std::{fmt, path::PathBuf};
 
 use super::ruleset::RulesetError;
-use crate::policy::RuleError;
+use crate::{
+    policy::RuleError,
+    upstream_proxy::{BypassError, CredentialsError, ProxyUrlError},
+};
 
 /// One thing to correct: the value, where it stands, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +29,19 @@ pub enum ConfigError {
         "--dns-servers: {0:?} is not an address; write 198.51.100.53, 198.51.100.53:5353 or [2001:db8::53]:53"
     )]
     DnsServer(String),
+    #[error("{place}: {why}; --upstream-proxy none goes without a proxy")]
+    UpstreamProxy { place: &'static str, why: ProxyUrlError },
+    #[error(
+        "--upstream-proxy: credentials on a command line can be read by every process of the machine, the command \
+         included; put them into a file for --upstream-proxy-auth-file, or the URL into https_proxy and use sudo -E"
+    )]
+    UpstreamProxySecret,
+    #[error("--upstream-proxy-auth-file {}: {why}", path.display())]
+    UpstreamProxyAuth { path: PathBuf, why: CredentialsError },
+    #[error("--upstream-proxy-auth-file: {0}; leave one of the two out")]
+    UpstreamProxyAuthUse(&'static str),
+    #[error("--upstream-no-proxy: {0}")]
+    UpstreamNoProxy(BypassError),
     #[error("--agent-timeout: {0:?} is not a time; write minutes (30), or 90s, 30m, 2h, more than nothing")]
     Timeout(String),
     #[error("--deadline: {item:?} names no deadline; write one of {known}, as in idle=10m")]

@@ -32,7 +32,8 @@ impl Inputs {
     pub fn read(args: &ExecArgs) -> Self {
         let mut inputs = Self::read_policy(&args.policy);
         inputs.env = env::vars_os().collect();
-        inputs.files.extend(args.env_file.iter().map(|path| (path.clone(), read(path))));
+        let more = args.env_file.iter().chain(&args.upstream_proxy_auth_file);
+        inputs.files.extend(more.map(|path| (path.clone(), read(path))));
         inputs
     }
 

@@ -19,6 +19,7 @@ mod policy_args;
 mod resolve;
 mod rules;
 mod ruleset;
+mod upstream;
 mod values;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{Deadlines, EnvPlan};
-use crate::policy::Policy;
+use crate::{policy::Policy, upstream_proxy::UpstreamProxies};
 
 /// Everything about a run that is known before it starts.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct SessionPlan {
     pub dns_servers: Option<Vec<SocketAddr>>,
     /// How long the proxy waits for what.
     pub deadlines: Deadlines,
+    /// What is not dialled straight away.
+    pub upstream_proxies: UpstreamProxies,
     /// Where the audit record is kept; `None` leaves the place to the session.
     pub audit_dir: Option<PathBuf>,
     pub summary: SummaryMode,
@@ -141,6 +143,7 @@ impl fmt::Display for SessionPlan {
         if self.deadlines != Deadlines::default() {
             writeln!(f, "deadlines  {}", self.deadlines)?;
         }
+        self.upstream_proxies.lines().iter().try_for_each(|line| writeln!(f, "upstream   {line}"))?;
         writeln!(f, "user       {}", self.identity)?;
         writeln!(
             f,

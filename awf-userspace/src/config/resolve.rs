@@ -6,7 +6,7 @@ use super::{
     ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, PolicyArgs,
     Resolved, SessionPlan,
     args::{ModeArg, TlsArg},
-    env, rules, values,
+    env, rules, upstream, values,
 };
 use crate::policy::Policy;
 
@@ -32,6 +32,7 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         network: args.network,
         dns_servers: dns_servers(args, &mut errors),
         deadlines: Deadlines::read(&args.deadline, &mut errors),
+        upstream_proxies: upstream::proxies(args, inputs, &mut errors, &mut notices),
         audit_dir: args.audit_dir.as_ref().or(args.proxy_logs_dir.as_ref()).cloned(),
         summary: args.summary,
         fail_on_block: args.fail_on_block,

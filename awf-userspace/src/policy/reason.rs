@@ -52,6 +52,10 @@ pub enum Reason {
     ResolveFailed,
     /// No address of the name accepted the connection.
     ConnectFailed,
+    /// The upstream proxy could not be reached, or gave no answer in time.
+    UpstreamProxyFailed,
+    /// The upstream proxy answered, but would not pass it on.
+    UpstreamProxyRefused,
     /// The connection has no recorded original destination: it is not the command's.
     NoOrigin,
     /// The query type or opcode is not one the resolver answers.
@@ -105,6 +109,8 @@ impl Reason {
             Self::LifetimeExceeded => "lifetime_exceeded",
             Self::ResolveFailed => "resolve_failed",
             Self::ConnectFailed => "connect_failed",
+            Self::UpstreamProxyFailed => "upstream_proxy_failed",
+            Self::UpstreamProxyRefused => "upstream_proxy_refused",
             Self::NoOrigin => "no_origin",
             Self::DnsTypeRefused => "dns_type_refused",
             Self::UdpRefused => "udp_refused",

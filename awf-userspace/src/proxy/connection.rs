@@ -22,6 +22,7 @@ use super::{
 use crate::{
     audit::{Decision, EventKind},
     policy::{Denied, Host, Protocol, Reason},
+    upstream_proxy::Use,
 };
 
 /// What the parts of one connection share.
@@ -190,9 +191,7 @@ pub(super) async fn http(
 
 pub(super) async fn dial(link: &Link, route: &Route, entry: &mut Entry) -> Result<TcpStream, Refusal> {
     entry.allow(&route.rule);
-    let stream = upstream::dial(&link.context, &route.dial, route.port).await?;
-    entry.record.ip = stream.peer_addr().ok().map(|address| address.ip());
-    Ok(stream)
+    upstream::dial(&link.context, &route.dial, route.port, Use::Tunnel, entry).await
 }
 
 pub(super) fn join(client: Leg, upstream: TcpStream, entry: Entry) -> Option<Tunnel> {

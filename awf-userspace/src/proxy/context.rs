@@ -15,6 +15,7 @@ use super::{Limits, OriginalDst, Resolve, ResolveError};
 use crate::{
     audit::Recorder,
     policy::{Denied, DomainName, Host, Policy, Protocol, Reason, Target, Verdict},
+    upstream_proxy::UpstreamProxies,
 };
 
 type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a>>;
@@ -41,6 +42,7 @@ pub(super) struct Context {
     pub(super) origins: Arc<dyn OriginalDst>,
     pub(super) resolver: Arc<dyn AnyResolve>,
     pub(super) recorder: Arc<dyn Recorder>,
+    pub(super) upstream: UpstreamProxies,
     pub(super) limits: Arc<Limits>,
     /// Where the proxy itself listens.
     own: RwLock<Vec<SocketAddr>>,
@@ -69,6 +71,7 @@ impl Context {
         origins: Arc<O>,
         resolver: Arc<R>,
         recorder: Arc<A>,
+        upstream: UpstreamProxies,
         limits: Limits,
     ) -> Self {
         let limits = Arc::new(limits);
@@ -77,6 +80,7 @@ impl Context {
             origins,
             resolver,
             recorder,
+            upstream,
             limits,
             own: RwLock::default(),
             strangers: AtomicU64::new(0),

@@ -117,6 +117,7 @@ impl Entry {
         let mut entry = Self::new(&self.context, EventKind::Request, self.peer);
         entry.record.host.clone_from(&self.record.host);
         entry.record.port = self.record.port;
+        entry.record.via.clone_from(&self.record.via);
         entry.requests = Arc::clone(&self.requests);
         entry.ended = Arc::clone(&self.ended);
         entry

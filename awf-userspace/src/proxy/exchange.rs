@@ -1,9 +1,9 @@
 //! One HTTP/1 request to a server and its response; the connection is kept for the next request to the same
 //! place.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::{
     body::{Body, Incoming},
     client::conn::http1::{Builder, SendRequest},
@@ -13,23 +13,61 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     body::Passing,
+    chain,
     context::{Context, Route},
     deny::Refusal,
     entry::Entry,
-    upstream,
+    request, upstream,
 };
-use crate::policy::{Host, Reason};
+use crate::{
+    policy::{Host, Reason},
+    upstream_proxy::{UpstreamProxy, Use},
+};
 
 /// Headers of one response; more than any server sends.
 const MAX_HEADERS: usize = 256;
 /// How long a kept connection gets to become idle after its response has ended.
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// Who reads what is sent on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// One server, straight or at the end of a tunnel.
+    Server { host: Host, port: u16 },
+    /// An upstream proxy, which serves any target: each request names its own.
+    Proxy(Arc<UpstreamProxy>),
+}
+
+impl Place {
+    fn server(route: &Route) -> Self {
+        Self::Server { host: route.dial.clone(), port: route.port }
+    }
+
+    /// Where a new connection for `request` has to lead. What cannot be asked in absolute form goes through a tunnel:
+    /// WebSocket, and `OPTIONS *`.
+    fn of<B>(context: &Context, route: &Route, request: &Request<B>) -> Self {
+        let tunnel = request::is_websocket(request.headers()) || request.uri().path() == "*";
+        match context.upstream.of(Use::Http, &route.dial, route.port) {
+            Some(proxy) if !tunnel => Self::Proxy(Arc::clone(proxy)),
+            _ => Self::server(route),
+        }
+    }
+
+    fn failed(&self, error: &hyper::Error) -> Refusal {
+        match self {
+            Self::Server { host, port } => {
+                let message = format!("{host} port {port} gave no answer: {error}");
+                Refusal::unreachable(Reason::ConnectFailed, message)
+            }
+            Self::Proxy(proxy) => chain::failed(proxy, &error.to_string()),
+        }
+    }
+}
+
 /// A server connection on which requests can be sent.
 #[derive(Debug)]
 pub(super) struct Kept {
-    host: Host,
-    port: u16,
+    place: Place,
     ip: Option<IpAddr>,
     sender: SendRequest<Passing>,
 }
@@ -37,25 +75,66 @@ pub(super) struct Kept {
 impl Kept {
     /// Speaks HTTP on `stream`, which leads to `host` on `port`.
     pub(super) async fn on(stream: TcpStream, host: Host, port: u16) -> Result<Self, Refusal> {
+        Self::at(stream, Place::Server { host, port }).await
+    }
+
+    async fn at(stream: TcpStream, place: Place) -> Result<Self, Refusal> {
         let ip = stream.peer_addr().ok().map(|address| address.ip());
         let mut builder = Builder::new();
         builder.preserve_header_case(true).max_headers(MAX_HEADERS);
         let handshake = builder.handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|error| failed(&host, port, &error))?;
+        let (sender, connection) = handshake.map_err(|error| place.failed(&error))?;
         // Ends by itself: with the sender, or with the body of its last response.
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 log::debug!("server connection: {error}");
             }
         });
-        Ok(Self { host, port, ip, sender })
+        Ok(Self { place, ip, sender })
     }
 
-    /// Itself, if it leads where `route` does and is ready for another request.
-    async fn ready_for(mut self, route: &Route) -> Option<Self> {
-        let fits = self.host == route.dial && self.port == route.port;
+    /// A new one to `place`.
+    async fn to(context: &Context, place: Place, entry: &mut Entry) -> Result<Self, Refusal> {
+        let stream = match &place {
+            Place::Server { host, port } => upstream::dial(context, host, *port, Use::Http, entry).await?,
+            Place::Proxy(proxy) => {
+                entry.record.via = Some(proxy.place());
+                chain::open(context, proxy).await?
+            }
+        };
+        Self::at(stream, place).await
+    }
+
+    /// Itself, if it leads to `place`, or straight where `route` does, and is ready for another request.
+    async fn ready_for(mut self, route: &Route, place: &Place) -> Option<Self> {
+        let fits = self.place == *place || self.place == Place::server(route);
         let ready = fits && matches!(timeout(SETTLE, self.sender.ready()).await, Ok(Ok(())));
         ready.then_some(self)
+    }
+
+    /// Makes `request` one for who reads it here, each time anew: a proxy serves any target.
+    fn prepare(&self, request: &mut Request<Passing>, entry: &mut Entry) {
+        entry.record.ip = self.ip;
+        if let Place::Proxy(proxy) = &self.place {
+            entry.record.via = Some(proxy.place());
+            chain::address(request, proxy);
+        }
+    }
+
+    /// Leaves itself in `kept`, for the next request. That a proxy wants credentials is our affair, not the command's,
+    /// who must not be asked for them.
+    fn keep(
+        self,
+        kept: &mut Option<Self>,
+        response: Response<Incoming>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        if let (Place::Proxy(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) =
+            (&self.place, response.status())
+        {
+            return Err(chain::refused(proxy, "a request", response.status()));
+        }
+        *kept = Some(self);
+        Ok(response)
     }
 }
 
@@ -70,30 +149,29 @@ pub(super) async fn send(
     mut request: Request<Passing>,
     entry: &mut Entry,
 ) -> Result<Response<Incoming>, Refusal> {
+    let place = Place::of(context, route, &request);
+    if matches!(place, Place::Proxy(_)) {
+        upstream::may_ask(context, &route.dial, route.port)?;
+    }
     if let Some(old) = kept.take()
-        && let Some(mut old) = old.ready_for(route).await
+        && let Some(mut old) = old.ready_for(route, &place).await
     {
-        entry.record.ip = old.ip;
+        old.prepare(&mut request, entry);
         let spare = repeatable(&request);
         match old.sender.try_send_request(request).await {
-            Ok(response) => {
-                *kept = Some(old);
-                return Ok(response);
-            }
+            Ok(response) => return old.keep(kept, response),
             // The server closed the idle connection just then. What it cannot have acted on goes again.
             Err(mut error) => match error.take_message().or(spare) {
                 Some(again) => request = again,
-                None => return Err(failed(&route.dial, route.port, error.error())),
+                None => return Err(old.place.failed(error.error())),
             },
         }
     }
-    let stream = upstream::dial(context, &route.dial, route.port).await?;
-    let mut fresh = Kept::on(stream, route.dial.clone(), route.port).await?;
-    entry.record.ip = fresh.ip;
+    let mut fresh = Kept::to(context, place, entry).await?;
+    fresh.prepare(&mut request, entry);
     let sent = fresh.sender.send_request(request).await;
-    let response = sent.map_err(|error| failed(&route.dial, route.port, &error))?;
-    *kept = Some(fresh);
-    Ok(response)
+    let response = sent.map_err(|error| fresh.place.failed(&error))?;
+    fresh.keep(kept, response)
 }
 
 /// A copy of a request that may be sent twice (RFC 9110 section 9.2.2) and has no body.
@@ -107,8 +185,4 @@ fn repeatable(request: &Request<Passing>) -> Option<Request<Passing>> {
     copy.uri_mut().clone_from(request.uri());
     copy.headers_mut().clone_from(request.headers());
     Some(copy)
-}
-
-fn failed(host: &Host, port: u16, error: &hyper::Error) -> Refusal {
-    Refusal::unreachable(Reason::ConnectFailed, format!("{host} port {port} gave no answer: {error}"))
 }

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     audit::EventKind,
     policy::{Host, Protocol, Reason},
+    upstream_proxy::Use,
 };
 
 /// How the command came to speak HTTP here.
@@ -156,8 +157,7 @@ impl Forward {
         };
         let route = self.link.context.decide_any(&host, port)?;
         entry.allow(&route.rule);
-        let upstream = upstream::dial(&self.link.context, &route.dial, port).await?;
-        entry.record.ip = upstream.peer_addr().ok().map(|address| address.ip());
+        let upstream = upstream::dial(&self.link.context, &route.dial, port, Use::Tunnel, entry).await?;
         let client = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
         let after = Box::new(Pending::Connect { client, upstream, host, port });
         Ok(Outcome::After(Response::new(Passing::empty()), after))

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     audit::Recorder,
     policy::{Policy, Reason},
+    upstream_proxy::UpstreamProxies,
 };
 
 /// How long accepting pauses when the process has no descriptors or memory left.
@@ -31,17 +32,24 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that judges by `policy`, dials what `resolver` gives and hands every decision to `recorder`.
+    /// A proxy that judges by `policy`, dials what `resolver` gives or goes through `upstream`, and hands every
+    /// decision to `recorder`.
     pub fn new<O: OriginalDst, R: Resolve, A: Recorder>(
         policy: Arc<Policy>,
         origins: Arc<O>,
         resolver: Arc<R>,
         recorder: Arc<A>,
+        upstream: UpstreamProxies,
         limits: Limits,
     ) -> Self {
         let connections = Arc::new(Semaphore::new(limits.connections));
-        let context = Arc::new(Context::new(policy, origins, resolver, recorder, limits));
+        let context = Arc::new(Context::new(policy, origins, resolver, recorder, upstream, limits));
         Self { context, connections, stop: watch::Sender::new(false) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.context)
     }
 
     /// Stops accepting; [`Proxy::serve`] returns when the connections have ended or [`Limits::drain`] is over.

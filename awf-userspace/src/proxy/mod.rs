@@ -4,13 +4,14 @@
 //! listener -> connection -> listen (sniff, sni)  -> tunnel                    TLS, CONNECT, other TCP
 //!                                                -> http1 (gate: head, chunked)
 //!                                                     -> forward (request) -> exchange   one HTTP request
-//! context: the policy is asked here.  upstream: only here is anything dialled.
+//! context: the policy is asked here.  upstream: only here is anything dialled, straight or by chain through an upstream proxy.
 //! deny: what a refusal looks like.  entry: one audit record each, written when it ends; a connection's behind those of its requests.
 //! ```
 
 mod activity;
 mod agree;
 mod body;
+mod chain;
 pub mod chunked;
 mod connection;
 mod context;

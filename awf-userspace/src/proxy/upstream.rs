@@ -13,14 +13,67 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{ResolveError, context::Context, context::denied, deny::Refusal};
-use crate::policy::{DomainName, Host, Reason};
+use super::{ResolveError, chain, context::Context, context::denied, deny::Refusal, entry::Entry};
+use crate::{
+    policy::{DomainName, Host, Reason},
+    upstream_proxy::{UpstreamProxy, Use},
+};
 
-/// Connects to `host` on `port`.
+/// Connects to `host` on `port`, straight or by a tunnel through the upstream proxy for this use; `entry` is told
+/// where it went.
 ///
 /// # Errors
-/// 403 when no address may be dialled, 502 or 504 when none answers.
-pub(super) async fn dial(context: &Context, host: &Host, port: u16) -> Result<TcpStream, Refusal> {
+/// 403 when no address may be dialled, 502 or 504 when none answers, or the upstream proxy will not.
+pub(super) async fn dial(
+    context: &Context,
+    host: &Host,
+    port: u16,
+    usage: Use,
+    entry: &mut Entry,
+) -> Result<TcpStream, Refusal> {
+    let proxy = context.upstream.of(usage, host, port);
+    entry.record.via = proxy.map(|proxy| proxy.place());
+    let stream = match proxy {
+        Some(proxy) => {
+            may_ask(context, host, port)?;
+            chain::tunnel(context, proxy, host, port).await?
+        }
+        None => straight(context, host, port).await?,
+    };
+    entry.record.ip = stream.peer_addr().ok().map(|address| address.ip());
+    Ok(stream)
+}
+
+/// Whether an upstream proxy may be asked for `host`. Where a name leads is the proxy's knowledge; of an address
+/// everything is known here.
+///
+/// # Errors
+/// The refusal that dialling the address would meet.
+pub(super) fn may_ask(context: &Context, host: &Host, port: u16) -> Result<(), Refusal> {
+    match host {
+        Host::Ip(ip) => permitted(context, host, &[*ip], port).map(drop),
+        Host::Name(_) => Ok(()),
+    }
+}
+
+/// Connects to an upstream proxy. The policy is not asked, because it is the operator who named it: on a company's
+/// network its address is a private one, or even loopback (an agent on this host that adds what the proxy wants).
+///
+/// # Errors
+/// 502, whatever the reason.
+pub(super) async fn reach(context: &Context, proxy: &UpstreamProxy) -> Result<TcpStream, Refusal> {
+    let found = match &proxy.host {
+        Host::Ip(ip) => vec![*ip],
+        Host::Name(name) => {
+            resolve(context, name).await.map_err(|refusal| chain::failed(proxy, &refusal.denied.message))?
+        }
+    };
+    let addresses: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, proxy.port)).collect();
+    let stream = race(&addresses, context.limits.attempt_delay).await;
+    stream.map_err(|error| chain::failed(proxy, &error.to_string()))
+}
+
+async fn straight(context: &Context, host: &Host, port: u16) -> Result<TcpStream, Refusal> {
     let found = match host {
         Host::Ip(ip) => vec![*ip],
         Host::Name(name) => resolve(context, name).await?,

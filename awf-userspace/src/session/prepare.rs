@@ -19,7 +19,9 @@ use crate::{
         identity::{self, Caller, Identity},
         unix_sockets,
     },
+    policy::DomainName,
     sys::ifaddrs,
+    upstream_proxy::UpstreamProxies,
 };
 
 /// Where audit records go that are given no other place.
@@ -138,6 +140,14 @@ pub(super) fn audit(plan: &SessionPlan, id: &str) -> Result<JsonSink, SessionErr
 /// When the kernel does not tell: without them a name could lead to this host's services.
 pub(super) fn own_addresses() -> Result<Vec<IpAddr>, SessionError> {
     ifaddrs::addresses().map_err(SessionError::OwnAddresses)
+}
+
+/// The upstream proxies, which are not asked for what this host itself is called.
+#[must_use]
+pub(super) fn upstream_proxies(plan: &SessionPlan, own: &[IpAddr]) -> UpstreamProxies {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().ok().and_then(|name| DomainName::parse(name).ok());
+    plan.upstream_proxies.clone().with_own(own.iter().copied(), name)
 }
 
 /// Whether our /proc numbers processes as the kernel programs do.

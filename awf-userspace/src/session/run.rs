@@ -122,7 +122,9 @@ impl Run {
         let take = move |notice| refusals.take(notice);
         let events = Events::start(kernel.take_events()?, Arc::clone(&processes), take)?;
         let kernel = Arc::new(KernelView::new(origins, processes));
-        let policy = Arc::new(plan.policy.clone().with_own_addresses(prepare::own_addresses()?));
+        let own = prepare::own_addresses()?;
+        let upstream_proxies = prepare::upstream_proxies(&plan, &own);
+        let policy = Arc::new(plan.policy.clone().with_own_addresses(own));
         let source = Arc::<KernelView>::clone(&kernel);
         let stub = Arc::new(DnsStub::new(Arc::clone(&policy), upstream, Arc::clone(audit), source));
         let proxy = Arc::new(Proxy::new(
@@ -130,6 +132,7 @@ impl Run {
             Arc::clone(&kernel),
             Arc::clone(&stub),
             Arc::clone(audit),
+            upstream_proxies,
             limits.proxy(&plan.deadlines),
         ));
         Ok(Self { plan, limits, kernel, proxy, stub, _events: events })

@@ -1,6 +1,6 @@
 //! `no_proxy`: what is dialled straight away although there is a proxy.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -65,6 +65,11 @@ impl Bypass {
         (bypass, errors)
     }
 
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.entries.is_empty()
+    }
+
     /// Whether `host` on `port` needs no proxy.
     #[must_use]
     pub fn covers(&self, host: &Host, port: u16) -> bool {
@@ -77,6 +82,24 @@ impl Bypass {
                 }
         };
         self.all || self.entries.iter().any(fits)
+    }
+}
+
+impl fmt::Display for Bypass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.all {
+            return f.write_str("*");
+        }
+        for (number, entry) in self.entries.iter().enumerate() {
+            let separator = if number == 0 { "" } else { " " };
+            match (&entry.subject, entry.port) {
+                (Subject::Name(name), None) => write!(f, "{separator}{name}")?,
+                (Subject::Name(name), Some(port)) => write!(f, "{separator}{name}:{port}")?,
+                (Subject::Net(net), None) => write!(f, "{separator}{net}")?,
+                (Subject::Net(net), Some(port)) => write!(f, "{separator}[{net}]:{port}")?,
+            }
+        }
+        Ok(())
     }
 }
 

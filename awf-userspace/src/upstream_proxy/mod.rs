@@ -58,6 +58,26 @@ impl UpstreamProxies {
         self.http.is_none() && self.tunnel.is_none()
     }
 
+    /// What to tell the user, a line each; never credentials.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = match (&self.http, &self.tunnel) {
+            (None, None) => return Vec::new(),
+            (Some(http), Some(tunnel)) if http == tunnel => vec![http.to_string()],
+            (http, tunnel) => {
+                let show = |proxy: &Option<Arc<UpstreamProxy>>| {
+                    proxy.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+                };
+                vec![
+                    format!("{} for clear-text HTTP", show(http)),
+                    format!("{} for TLS and the rest", show(tunnel)),
+                ]
+            }
+        };
+        lines.extend((!self.bypass.is_empty()).then(|| format!("not for {}", self.bypass)));
+        lines
+    }
+
     /// The proxy to `host` on `port`; `None` means that it is dialled straight away.
     #[must_use]
     pub fn of(&self, usage: Use, host: &Host, port: u16) -> Option<&Arc<UpstreamProxy>> {

@@ -21,7 +21,7 @@ fn caller(flags: &[&str]) -> Case {
         .var("SUDO_USER", "alice")
         .var("PWD", "/work")
         .var("HTTPS_PROXY", "http://corp.test:3128")
-        .var("ALL_PROXY", "socks5://corp.test")
+        .var("ALL_PROXY", "http://corp.test")
         .var("no_proxy", "10.0.0.0/8")
         .var("OTEL_SERVICE_NAME", "svc")
         .var("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret")
@@ -61,7 +61,7 @@ fn without_env_all_only_the_short_list_is_passed() {
 
 #[test]
 fn env_all_passes_all_but_credentials_and_the_callers_own() {
-    let case = caller(&["--env-all"]);
+    let case = caller(&["--env-all", "--upstream-proxy", "none"]);
     for (name, value) in [
         ("MY_VAR", Some("mine")),
         ("LANG", Some("C.UTF-8")),
@@ -150,7 +150,7 @@ fn an_explicit_variable_is_meant_even_a_credential() {
 
 #[test]
 fn proxy_variables_are_ours_or_none() {
-    let case = caller(&["--env-all"]);
+    let case = caller(&["--env-all", "--upstream-proxy", "none"]);
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
         assert_eq!(case.env(name).as_deref(), Some("http://127.0.0.1:3128"), "{name}");
     }

@@ -2,6 +2,7 @@
 
 mod env;
 mod files;
+mod upstream;
 mod words;
 
 use clap::Parser;

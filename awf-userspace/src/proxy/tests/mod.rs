@@ -2,6 +2,8 @@
 //! stand-ins at the seams; servers and clients are sockets that send and record bytes.
 
 mod attacks;
+mod chain;
+mod chain_hostile;
 mod connect;
 mod ech;
 mod http;
@@ -35,6 +37,7 @@ use super::*;
 use crate::{
     audit::{EventId, EventKind, ProcessInfo, Record, Recorder},
     policy::{DomainName, List, Place, Policy, Rule},
+    upstream_proxy::UpstreamProxies,
 };
 
 /// A test that takes longer has failed.
@@ -139,6 +142,17 @@ impl Lab {
     }
 
     fn on(listener: TcpListener, port: u16, allow: &[&str], block: &[&str], limits: Limits) -> Self {
+        Self::behind(listener, port, (allow, block), UpstreamProxies::default(), limits)
+    }
+
+    /// With upstream proxies.
+    fn behind(
+        listener: TcpListener,
+        port: u16,
+        (allow, block): (&[&str], &[&str]),
+        upstream: UpstreamProxies,
+        limits: Limits,
+    ) -> Self {
         let loopback = ["127.0.0.1:$P", "[::1]:$P"];
         let rule = |text: &str, list| {
             Rule::parse(&text.replace("$P", &port.to_string()), list, Place::Flag("--allow-domains")).unwrap()
@@ -147,8 +161,14 @@ impl Lab {
         let block = block.iter().map(|text| rule(text, List::Block));
         let policy = Arc::new(Policy::new(allow.chain(block).collect::<Vec<_>>()));
         let (origins, names, log) = (Arc::default(), Arc::default(), Arc::default());
-        let proxy =
-            Arc::new(Proxy::new(policy, Arc::clone(&origins), Arc::clone(&names), Arc::clone(&log), limits));
+        let proxy = Arc::new(Proxy::new(
+            policy,
+            Arc::clone(&origins),
+            Arc::clone(&names),
+            Arc::clone(&log),
+            upstream,
+            limits,
+        ));
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(Arc::clone(&proxy).serve(listener));
         Self { address, origins, names, log, proxy, serving }
