@@ -11,3 +11,4 @@ mod lab;
 mod lifecycle;
 mod policy;
 mod stdio;
+mod upstream_proxy;

@@ -51,6 +51,8 @@ pub const HOSTS: &[Host] = &[
     both("pypi.test", 50),
     both("npm.test", 51),
     both("git.test", 52),
+    // Also a forward proxy, where a test starts one.
+    both("proxy.test", 60),
     // What a hostile or careless zone may answer for a public name.
     Host { name: "private.test", v4: Some(Ipv4Addr::new(10, 0, 0, 1)), v6: None, served: true },
     Host { name: "metadata.test", v4: Some(Ipv4Addr::new(169, 254, 169, 254)), v6: None, served: true },
@@ -60,6 +62,9 @@ pub const HOSTS: &[Host] = &[
 
 /// Aliases: (name, canonical name).
 pub const ALIASES: &[(&str, &str)] = &[("alias.test", "allowed.test"), ("alias-denied.test", "denied.test")];
+
+/// Names that only the forward proxy resolves: (name, whose addresses it has).
+pub const BEHIND_PROXY: &[(&str, &str)] = &[("inner.test", "other.test")];
 
 /// A name the DNS server takes the query of and never answers.
 pub const SILENT_NAME: &str = "silent.test";

@@ -12,6 +12,7 @@
 mod cable;
 pub mod canary;
 pub mod dns;
+pub mod forward_proxy;
 pub mod git;
 pub mod hosts;
 pub mod lab;

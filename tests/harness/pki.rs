@@ -32,7 +32,10 @@ impl Pki {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca_pem = params.self_signed(&key).expect("sign the CA").pem();
         let issuer = Issuer::new(params, key);
-        let names = hosts::HOSTS.iter().map(|h| h.name).chain(hosts::ALIASES.iter().map(|a| a.0));
+        let names = hosts::HOSTS
+            .iter()
+            .map(|h| h.name)
+            .chain(hosts::ALIASES.iter().chain(hosts::BEHIND_PROXY).map(|a| a.0));
         let leaves = names.map(|name| (name.to_owned(), leaf(name, &issuer))).collect();
         Self { ca_pem, leaves: Arc::new(Leaves(leaves)) }
     }

@@ -39,6 +39,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("python3", Sign::File("/usr/bin/python3")),
     ("python3-pip", Sign::PythonModule("pip")),
     ("python3-requests", Sign::PythonModule("requests")),
+    ("tinyproxy-bin", Sign::Program("tinyproxy")),
     ("wget", Sign::Program("wget")),
 ];
 
