@@ -2,6 +2,7 @@
 //!
 //! The only place that prints; from the moment the command runs, its stdout is its own.
 
+pub(crate) mod check;
 mod exec;
 mod gc;
 mod logging;
@@ -41,7 +42,9 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "awf-bpf", version, after_help = EXAMPLES, max_term_width = 110)]
 #[command(args_conflicts_with_subcommands = true, subcommand_value_name = "SUBCOMMAND")]
-#[command(override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf gc | version [--json]")]
+#[command(
+    override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf check [POLICY] [URL|HOST[:PORT]]...\n       awf-bpf gc | version [--json]"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -55,6 +58,10 @@ enum Command {
     #[command(visible_alias = "run", after_help = EXAMPLES)]
     #[command(override_usage = "awf-bpf exec [FLAGS] -- CMD [ARGS]...")]
     Exec(Box<ExecArgs>),
+    /// Say whether a policy is valid, and what it would let through: no root, no network.
+    ///
+    /// Exit codes: 0 all is allowed, 1 something is denied, 2 the policy or a target is invalid.
+    Check(Box<check::CheckArgs>),
     /// Remove what killed runs left behind.
     Gc,
     /// Say which version this is.
@@ -71,6 +78,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(match cli.command {
         Some(Command::Exec(args)) => exec::exec(&args),
         None => exec::exec(&cli.exec),
+        Some(Command::Check(args)) => check::check(&args),
         Some(Command::Gc) => gc::gc(),
         Some(Command::Version(args)) => version::version(&args),
     })
@@ -85,7 +93,7 @@ fn usage(error: &clap::Error, argv: &[OsString]) -> ExitCode {
     }
     let text = error.render().to_string();
     complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
-    let other = argv.get(1).is_some_and(|word| word == "gc" || word == "version");
+    let other = argv.get(1).is_some_and(|word| ["check", "gc", "version"].iter().any(|other| word == other));
     ExitCode::from(if other { EXIT_USAGE } else { EXIT_SETUP })
 }
 

@@ -56,7 +56,6 @@ const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
     ("allow-unix", None, Value, None),
     ("allow-urls", None, Value, Some("allow the whole host with --allow-domains")),
     ("chroot", None, Value, None),
-    ("config", Some('c'), Value, Some("write its settings as flags")),
     ("diagnostic-logs", None, Nothing, Some("use --log-level debug")),
     ("dns-over-https", None, MaybeValue, Some("name resolvers with --dns-servers")),
     ("enable-dind", None, Nothing, None),

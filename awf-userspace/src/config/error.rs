@@ -23,6 +23,8 @@ pub enum ConfigError {
     More { flag: &'static str, path: PathBuf, count: usize },
     #[error("{flag} {}: line {line} is not UTF-8", path.display())]
     NotUtf8 { flag: &'static str, path: PathBuf, line: usize },
+    #[error("{}:{line}: {why}", path.display())]
+    Config { path: PathBuf, line: usize, why: String },
     #[error("--ruleset-file {}: {why}", path.display())]
     Ruleset { path: PathBuf, why: RulesetError },
     #[error(

@@ -11,7 +11,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{ExecArgs, PolicyArgs};
+use super::{
+    ExecArgs, PolicyArgs,
+    file::{self, ConfigFile},
+};
 
 /// A file longer than this is not a list somebody wrote.
 const MAX_FILE: u64 = 64 << 20;
@@ -37,11 +40,27 @@ impl Inputs {
         inputs
     }
 
-    /// Reads the files of a policy only.
+    /// Reads the files of a policy only: those named, and those that its configuration file names.
     #[must_use]
     pub fn read_policy(args: &PolicyArgs) -> Self {
-        let files = [&args.allow_domains_file, &args.block_domains_file, &args.ruleset_file];
-        let files = files.into_iter().flatten().map(|path| (path.clone(), read(path))).collect();
+        let mut files = BTreeMap::new();
+        let mut config = ConfigFile::default();
+        if let Some(path) = &args.config {
+            let found = read(path);
+            if let Ok(bytes) = &found {
+                // Its mistakes are reported when it is resolved.
+                config = file::parse(path, bytes, &mut Vec::new());
+            }
+            files.insert(path.clone(), found);
+        }
+        for (typed, key) in [
+            (&args.allow_domains_file, "allow_domains_file"),
+            (&args.block_domains_file, "block_domains_file"),
+            (&args.ruleset_file, "ruleset_file"),
+        ] {
+            let paths = typed.iter().cloned().chain(config.paths(key));
+            files.extend(paths.map(|path| (path.clone(), read(&path))));
+        }
         Self { env: Vec::new(), files }
     }
 

@@ -1,22 +1,11 @@
-//! Lists of rules: comma-separated flags, and files of one rule a line.
+//! Lists of rules: comma-separated texts, and files of one rule a line.
 
 use std::path::Path;
 
 use bytes::Bytes;
 
 use super::{ConfigError, rules::Mistakes};
-use crate::policy::{Builder, List, Place, Rule, RuleError};
-
-/// The rules of a flag's values.
-pub(super) fn flag(
-    values: &[String],
-    flag: &'static str,
-    parse: impl Fn(&str, Place) -> Result<Rule, RuleError>,
-) -> Vec<Result<Rule, ConfigError>> {
-    items(values.iter().flat_map(|value| value.split(',')))
-        .map(|text| Ok(parse(text, Place::Flag(flag))?))
-        .collect()
-}
+use crate::policy::{Builder, List};
 
 /// The rules of a file: one a line or separated by commas, comments from `#` to the end of the line.
 pub(super) fn file(
@@ -56,6 +45,6 @@ pub(super) fn file(
 }
 
 /// Commas at the end and blank lines are nobody's mistake.
-fn items<'a>(parts: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+pub(super) fn items<'a>(parts: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     parts.map(str::trim).filter(|text| !text.is_empty())
 }

@@ -12,6 +12,7 @@ mod env;
 mod env_file;
 mod env_names;
 mod error;
+mod file;
 mod inputs;
 mod lists;
 mod plan;

@@ -7,6 +7,10 @@ use clap::Args;
 /// A policy as typed.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PolicyArgs {
+    /// TOML file of a policy: `[policy]`, `allow_domains = ["x.com"]`, ...; the flags are added to its lists.
+    #[arg(short, long, value_name = "FILE", help_heading = "Policy")]
+    pub config: Option<PathBuf>,
+
     /// Domains the command may reach, separated by commas (repeatable).
     ///
     /// x.com (and all below it), =x.com (it alone), *.x.com (all below it), api-*.x.com (* within a label),

@@ -1,12 +1,14 @@
 //! From words to a plan. Pure: files and environment were read before; every error is collected.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, net::SocketAddr};
 
 use super::{
     ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, PolicyArgs,
     Resolved, SessionPlan,
     args::{ModeArg, TlsArg},
-    env, rules, upstream, values,
+    env,
+    file::{self, ConfigFile},
+    lists, rules, upstream, values,
 };
 use crate::policy::Policy;
 
@@ -18,7 +20,8 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
     let mut errors = Vec::new();
     let mut notices = Vec::new();
     compat(args, &mut errors, &mut notices);
-    let policy = rules::policy(&args.policy, inputs, &mut errors);
+    let config = file::load(&args.policy, inputs, &mut errors);
+    let policy = rules::policy(&args.policy, &config, inputs, &mut errors);
     notices.extend(rules::notices(&policy));
     let argv = argv(&args.command);
     if argv.is_empty() {
@@ -30,7 +33,7 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         env: env::plan(args, inputs, &mut errors, &mut notices),
         identity: identity(args, inputs, &mut errors),
         network: args.network,
-        dns_servers: dns_servers(args, &mut errors),
+        dns_servers: dns_servers(&args.dns_servers, &config, &mut errors),
         deadlines: Deadlines::read(&args.deadline, &mut errors),
         upstream_proxies: upstream::proxies(args, inputs, &mut errors, &mut notices),
         audit_dir: args.audit_dir.as_ref().or(args.proxy_logs_dir.as_ref()).cloned(),
@@ -55,7 +58,9 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
 /// Everything that is wrong with it, at once.
 pub fn resolve_policy(args: &PolicyArgs, inputs: &Inputs) -> Result<(Policy, Vec<Notice>), ConfigErrors> {
     let mut errors = Vec::new();
-    let policy = rules::policy(args, inputs, &mut errors);
+    let config = file::load(args, inputs, &mut errors);
+    let policy = rules::policy(args, &config, inputs, &mut errors);
+    dns_servers(&[], &config, &mut errors);
     if errors.is_empty() {
         let notices = rules::notices(&policy);
         return Ok((policy, notices));
@@ -102,10 +107,22 @@ fn identity(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> 
     }
 }
 
-fn dns_servers(args: &ExecArgs, errors: &mut Vec<ConfigError>) -> Option<Vec<std::net::SocketAddr>> {
-    let texts = args.dns_servers.iter().flat_map(|value| value.split(',')).map(str::trim);
-    let texts = texts.filter(|text| !text.is_empty());
-    let servers: Vec<_> = texts.filter_map(|text| keep(values::dns_server(text), errors)).collect();
+fn dns_servers(
+    typed: &[String],
+    config: &ConfigFile,
+    errors: &mut Vec<ConfigError>,
+) -> Option<Vec<SocketAddr>> {
+    let texts = lists::items(typed.iter().flat_map(|value| value.split(',')));
+    let mut servers: Vec<_> = texts.filter_map(|text| keep(values::dns_server(text), errors)).collect();
+    for item in config.items("dns_servers") {
+        for text in lists::items(item.text.split(',')) {
+            let placed = |error: ConfigError| {
+                let (path, why) = (config.path.clone(), error.to_string());
+                ConfigError::Config { path, line: item.line, why }
+            };
+            servers.extend(keep(values::dns_server(text).map_err(placed), errors));
+        }
+    }
     (!servers.is_empty()).then_some(servers)
 }
 

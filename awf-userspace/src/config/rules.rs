@@ -3,42 +3,60 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 
-use super::{ConfigError, Inputs, Notice, PolicyArgs, lists, ruleset};
+use super::{
+    ConfigError, Inputs, Notice, PolicyArgs,
+    file::{ConfigFile, Item},
+    lists, ruleset,
+};
 use crate::policy::{Builder, List, Place, Policy, Rule, RuleError};
 
 /// How many mistakes, or notes, of one file are told before the rest is counted.
 const MOST_OF_A_FILE: usize = 20;
 
 /// Compiles what was typed and read. What is wrong is left out, and the policy is not to be used.
-pub(super) fn policy(args: &PolicyArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> Policy {
+pub(super) fn policy(
+    args: &PolicyArgs,
+    config: &ConfigFile,
+    inputs: &Inputs,
+    errors: &mut Vec<ConfigError>,
+) -> Policy {
     let allow = |text: &str, place| Rule::parse(text, List::Allow, place);
     let block = |text: &str, place| Rule::parse(text, List::Block, place);
     let address = |text: &str, place| Rule::parse_address(text, List::Allow, place);
     let mut builder = Builder::default();
-    let mut add = |values: &[String], flag, parse: &dyn Fn(&str, Place) -> Result<Rule, RuleError>| {
-        for rule in lists::flag(values, flag, parse) {
-            match rule {
-                Ok(rule) => builder.rule(rule),
-                Err(error) => errors.push(error),
+    let shown = config.path.display().to_string().into();
+    let mut add = |values: &[String], key, flag, parse: &dyn Fn(&str, Place) -> Result<Rule, RuleError>| {
+        let typed = values.iter().map(|value| (value, Place::Flag(flag)));
+        let line = |item: &Item| Place::Line { path: Arc::clone(&shown), line: item.line };
+        let written = config.items(key).iter().map(|item| (&item.text, line(item)));
+        for (text, place) in typed.chain(written) {
+            for rule in lists::items(text.split(',')).map(|text| parse(text, place.clone())) {
+                match rule {
+                    Ok(rule) => builder.rule(rule),
+                    Err(error) => errors.push(error.into()),
+                }
             }
         }
     };
-    add(&args.allow_domains, "--allow-domains", &allow);
-    add(&args.allow_ip, "--allow-ip", &address);
-    add(&args.block_domains, "--block-domains", &block);
-    for (flag, paths, list) in [
-        ("--allow-domains-file", &args.allow_domains_file, List::Allow),
-        ("--block-domains-file", &args.block_domains_file, List::Block),
+    add(&args.allow_domains, "allow_domains", "--allow-domains", &allow);
+    add(&args.allow_ip, "allow_ip", "--allow-ip", &address);
+    add(&args.block_domains, "block_domains", "--block-domains", &block);
+    for (flag, typed, key, list) in [
+        ("--allow-domains-file", &args.allow_domains_file, "allow_domains_file", List::Allow),
+        ("--block-domains-file", &args.block_domains_file, "block_domains_file", List::Block),
     ] {
+        let paths = typed.iter().cloned().chain(config.paths(key));
         each(flag, paths, inputs, errors, |path, bytes, mistakes| {
             lists::file(flag, path, bytes, list, &mut builder, mistakes);
         });
     }
-    each("--ruleset-file", &args.ruleset_file, inputs, errors, |path, bytes, mistakes| {
+    let paths = args.ruleset_file.iter().cloned().chain(config.paths("ruleset_file"));
+    each("--ruleset-file", paths, inputs, errors, |path, bytes, mistakes| {
         for rule in ruleset::parse(path, bytes) {
             match rule {
                 Ok(rule) => builder.rule(rule),
@@ -68,20 +86,20 @@ impl Mistakes {
 
 fn each(
     flag: &'static str,
-    paths: &[PathBuf],
+    paths: impl Iterator<Item = PathBuf>,
     inputs: &Inputs,
     errors: &mut Vec<ConfigError>,
     mut read: impl FnMut(&Path, &Bytes, &mut Mistakes),
 ) {
     for path in paths {
         let mut mistakes = Mistakes::default();
-        match inputs.files.get(path) {
-            Some(Ok(bytes)) => read(path, bytes, &mut mistakes),
-            other => errors.push(unread(flag, path, other)),
+        match inputs.files.get(&path) {
+            Some(Ok(bytes)) => read(&path, bytes, &mut mistakes),
+            other => errors.push(unread(flag, &path, other)),
         }
         errors.append(&mut mistakes.first);
         if mistakes.more > 0 {
-            errors.push(ConfigError::More { flag, path: path.clone(), count: mistakes.more });
+            errors.push(ConfigError::More { flag, path, count: mistakes.more });
         }
     }
 }

@@ -29,7 +29,7 @@ impl Builder {
         let path: Arc<str> = path.into();
         let order = self.order;
         self.order += text.len() as u64 + 1;
-        let in_place = self.index(list).lines.open(Arc::clone(&path), list, text.clone(), order);
+        let in_place = self.index(list).open(Arc::clone(&path), list, text.clone(), order);
         Sheet { builder: self, path, list, text, order, in_place }
     }
 

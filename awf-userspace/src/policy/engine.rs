@@ -22,9 +22,6 @@ pub struct Policy {
     pub(super) own: HashSet<IpAddr>,
 }
 
-/// Every protocol a connection may turn out to speak.
-const PROTOCOLS: [Protocol; 3] = [Protocol::Tls, Protocol::Http, Protocol::Other];
-
 impl Policy {
     /// Compiles rules; each knows its list.
     #[must_use]
@@ -74,16 +71,12 @@ impl Policy {
         Verdict::Deny(explain::not_allowed(self, target, same_port.or(first)))
     }
 
-    /// Whether some protocol would be allowed at `host:port`, for a CONNECT before anything was spoken. The
-    /// refusal is the one TLS would get.
+    /// The rule that allows `protocol` to `host:port`, with its place, for people to read; it does not say that no
+    /// block rule is against it.
     #[must_use]
-    pub fn judge_connect(&self, host: &Host, port: u16) -> Verdict {
-        let of = |protocol| self.judge(&Target { host, port, protocol });
-        let [tls, others @ ..] = PROTOCOLS.map(of);
-        if tls.is_allow() {
-            return tls;
-        }
-        others.into_iter().find(Verdict::is_allow).unwrap_or(tls)
+    pub fn allowing(&self, host: &Host, port: u16, protocol: Protocol) -> Option<String> {
+        let mut rules = self.matching(host);
+        rules.find(|rule| rule.service().allows(port, protocol)).map(|rule| rule.to_string())
     }
 
     /// Whether some port and protocol of `name` is allowed, that is whether the name may be resolved.

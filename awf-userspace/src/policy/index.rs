@@ -8,11 +8,12 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use ipnet::IpNet;
 
 use super::{
-    DomainName, Rule,
+    DomainName, List, Rule,
     lines::{Line, Lines},
     pattern::Pattern,
     rule::{Service, Subject},
@@ -74,6 +75,11 @@ impl Index {
         }
     }
 
+    /// Takes the text of a list file; see [`Lines::open`].
+    pub(super) fn open(&mut self, path: Arc<str>, list: List, text: Bytes, order: u64) -> bool {
+        self.lines.open(path, list, text, order, &self.hasher)
+    }
+
     /// Adds the entry of the file opened last whose base stands at `at`; `false` if it must come behind a rule that is
     /// kept whole, and so be one.
     pub(super) fn add_line(&mut self, at: usize, base: &[u8], number: usize) -> bool {
@@ -104,11 +110,12 @@ impl Index {
     }
 
     /// The rules with this base, in the order given.
-    pub(super) fn of<'a>(&'a self, base: &str) -> impl Iterator<Item = Hit<'a>> + use<'a> {
+    pub(super) fn of<'a>(&'a self, base: &'a str) -> impl Iterator<Item = Hit<'a>> {
         let base = base.as_bytes();
-        let hash = self.hasher.hash_one(base);
-        let lines = (!self.lines.is_empty()).then(|| self.lines.of(hash, base).map(Hit::Line));
-        let chain = (!self.names.is_empty()).then(|| self.chain(hash, base)).flatten();
+        let (lines, names) = (!self.lines.is_empty(), !self.names.is_empty());
+        let hash = (lines || names).then(|| self.hasher.hash_one(base));
+        let lines = hash.filter(|_| lines).map(|hash| self.lines.of(hash, base).map(Hit::Line));
+        let chain = hash.filter(|_| names).and_then(|hash| self.chain(hash, base));
         lines.into_iter().flatten().chain(self.follow(chain).map(Hit::Rule))
     }
 
@@ -164,14 +171,14 @@ impl Hit<'_> {
     fn matches(&self, name: &DomainName) -> bool {
         match self {
             Self::Rule(rule) => matches!(&rule.subject, Subject::Name(pattern) if pattern.matches(name)),
-            Self::Line(line) => line.form.matches(line.base().len() == name.as_str().len()),
+            Self::Line(line) => line.form().matches(line.base().len() == name.as_str().len()),
         }
     }
 
     pub(super) fn service(&self) -> Service {
         match self {
             Self::Rule(rule) => rule.service,
-            Self::Line(line) => line.form.service(),
+            Self::Line(line) => line.form().service(),
         }
     }
 

@@ -12,11 +12,13 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::{
     List, Place, Rule,
     name::MAX_NAME,
-    plain::{self, Base, FORMS, Form},
+    plain::{self, Base, Form},
 };
 
 /// Bytes between two remembered positions: what is read again to tell the number of a line.
 const STRIDE: usize = 4096;
+/// Bytes from which the number of entries is guessed.
+const SAMPLE: usize = 1 << 16;
 
 /// One list file.
 #[derive(Clone, Debug)]
@@ -40,7 +42,6 @@ pub(super) struct Line<'a> {
     sheet: &'a Sheet,
     /// Of its base.
     at: usize,
-    pub(super) form: Form,
 }
 
 /// The plain names of one list.
@@ -62,10 +63,18 @@ pub(super) enum Kept {
 impl Lines {
     /// Takes the text of a file; `false` if there is no room for it among the positions, and its entries must be kept
     /// elsewhere.
-    pub(super) fn open(&mut self, path: Arc<str>, list: List, text: Bytes, order: u64) -> bool {
+    pub(super) fn open(
+        &mut self,
+        path: Arc<str>,
+        list: List,
+        text: Bytes,
+        order: u64,
+        hasher: &DefaultHashBuilder,
+    ) -> bool {
         let start = self.sheets.last().map_or(0, |last| last.start as usize + last.text.len() + 1);
         let Ok(_) = u32::try_from(start + text.len()) else { return false };
         let start = u32::try_from(start).unwrap_or_default();
+        self.reserve(&text, hasher);
         self.sheets.push(Sheet { path, list, text, start, order, marks: Vec::new(), count: 0 });
         true
     }
@@ -79,36 +88,41 @@ impl Lines {
         let hash = hasher.hash_one(base);
         let Self { sheets, table } = self;
         let same = |&other: &u32| line(sheets, other).filter(|line| line.is_of(base));
-        if table.iter_hash(hash).filter_map(same).any(|other| other.form.covers(form)) {
+        if table.iter_hash(hash).filter_map(same).any(|other| other.form().covers(form)) {
             return Kept::Covered;
         }
-        let rehash = |&position: &u32| {
-            let base = line(sheets, position).and_then(|line| plain::lower(line.base(), MAX_NAME));
-            hasher.hash_one(base.as_ref().map_or(&b""[..], Base::as_bytes))
-        };
-        table.insert_unique(hash, position, rehash);
+        table.insert_unique(hash, position, |&position| rehash(sheets, position, hasher));
         if let Some(sheet) = sheets.last_mut() {
             sheet.count += 1;
         }
         Kept::Here
     }
 
+    /// Makes room for about as many entries as a text of this kind has, so that they need not be moved.
+    fn reserve(&mut self, text: &[u8], hasher: &DefaultHashBuilder) {
+        let sample = text.get(..SAMPLE).unwrap_or(text);
+        let lines = 1 + sample.iter().filter(|&&b| b == b'\n').count();
+        let about = lines * (text.len() / sample.len().max(1));
+        // An entry has four bytes or more; blank lines are none.
+        let Self { sheets, table } = self;
+        table.reserve(about.min(text.len() / 4), |&position| rehash(sheets, position, hasher));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 
-    /// The lines with this base, in the order given.
-    pub(super) fn of<'a>(&'a self, hash: u64, base: &[u8]) -> impl Iterator<Item = Line<'a>> + use<'a> {
-        let mut found = [0; FORMS];
-        let mut count = 0;
-        for &position in self.table.iter_hash(hash) {
-            if count < FORMS && line(&self.sheets, position).is_some_and(|line| line.is_of(base)) {
-                found[count] = position;
-                count += 1;
-            }
-        }
-        found[..count].sort_unstable();
-        found.into_iter().take(count).filter_map(|position| line(&self.sheets, position))
+    /// The lines with this base, in lower case, in the order given. Forms that cover each other are kept once, so
+    /// that there are few.
+    pub(super) fn of<'a>(&'a self, hash: u64, base: &'a [u8]) -> impl Iterator<Item = Line<'a>> {
+        let next = move |from: u32| {
+            let same = |&position: &u32| {
+                position >= from && line(&self.sheets, position).is_some_and(|line| line.is_of(base))
+            };
+            self.table.iter_hash(hash).copied().filter(same).min()
+        };
+        let positions = std::iter::successors(next(0), move |&last| next(last.checked_add(1)?));
+        positions.filter_map(|position| line(&self.sheets, position))
     }
 
     /// All lines, in the order given, each with its place in the order of all rules.
@@ -124,15 +138,18 @@ impl Lines {
     }
 }
 
+fn rehash(sheets: &[Sheet], position: u32, hasher: &DefaultHashBuilder) -> u64 {
+    let base = line(sheets, position).and_then(|line| plain::lower(line.base(), MAX_NAME));
+    hasher.hash_one(base.as_ref().map_or(&b""[..], Base::as_bytes))
+}
+
 /// The line whose base stands at `position`.
 fn line(sheets: &[Sheet], position: u32) -> Option<Line<'_>> {
     let sheet = match sheets {
         [only] => only,
         many => many.get(many.partition_point(|sheet| sheet.start <= position).checked_sub(1)?)?,
     };
-    let at = (position - sheet.start) as usize;
-    let form = Form::ending(sheet.text.get(..at)?).0;
-    Some(Line { sheet, at, form })
+    Some(Line { sheet, at: (position - sheet.start) as usize })
 }
 
 impl Sheet {
@@ -176,6 +193,14 @@ impl<'a> Line<'a> {
         &self.sheet.path
     }
 
+    pub(super) fn form(&self) -> Form {
+        Form::ending(self.before()).0
+    }
+
+    fn before(&self) -> &'a [u8] {
+        self.sheet.text.get(..self.at).unwrap_or_default()
+    }
+
     /// As written.
     pub(super) fn base(&self) -> &'a [u8] {
         let rest = self.sheet.text.get(self.at..).unwrap_or_default();
@@ -185,7 +210,7 @@ impl<'a> Line<'a> {
 
     /// The entry as written.
     pub(super) fn text(&self) -> &'a str {
-        let before = Form::ending(&self.sheet.text[..self.at]).1;
+        let before = Form::ending(self.before()).1;
         let entry = self.sheet.text.get(self.at - before..self.at + self.base().len()).unwrap_or_default();
         str::from_utf8(entry).unwrap_or_default()
     }

@@ -8,12 +8,14 @@
 
 pub mod address;
 mod builder;
+mod decide;
 mod engine;
 mod explain;
 mod host;
 mod index;
 mod lines;
 pub mod name;
+mod nearest;
 mod outline;
 mod parse;
 mod parse_name;
@@ -31,6 +33,7 @@ mod tests;
 
 pub use address::AddressClass;
 pub use builder::{Builder, Sheet};
+pub use decide::Route;
 pub use engine::Policy;
 pub use host::Host;
 pub use name::{DomainName, NameError};

@@ -157,6 +157,9 @@ fn notes(pattern: &Pattern, text: &str) -> Vec<Note> {
     if !base.contains('.') {
         notes.push(Note::SingleLabel);
     }
+    if matches!(pattern.scope, Scope::Labels { .. }) {
+        notes.push(Note::StarInLabel);
+    }
     if pattern.scope != Scope::Exact && suffix::of(base.as_bytes()) == Some(Suffix::Hosting) {
         notes.push(Note::Hosting(base.to_owned()));
     }

@@ -27,9 +27,6 @@ pub(super) struct Form {
     pub(super) scheme: Scheme,
 }
 
-/// How many forms there are: the most entries one base can have that say different things.
-pub(super) const FORMS: usize = 9;
-
 impl Form {
     /// The form of the entry whose base follows `before`, and its length. What precedes an entry in a file (a line
     /// feed, a comma, a blank, a byte order mark) cannot be taken for a part of it.

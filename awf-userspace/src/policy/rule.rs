@@ -188,6 +188,8 @@ pub enum Note {
     SchemeIgnored,
     /// A name without a dot.
     SingleLabel,
+    /// A `*` among other characters, or with labels before it.
+    StarInLabel,
     /// The names below it belong to the customers of a hosting company.
     Hosting(String),
 }
@@ -196,7 +198,7 @@ impl Note {
     /// Whether it is for those who look closely only (`--dry-run`, `--log-level debug`).
     #[must_use]
     pub fn is_detail(&self) -> bool {
-        matches!(self, Self::Hosting(_))
+        matches!(self, Self::Hosting(_) | Self::StarInLabel)
     }
 }
 
@@ -208,6 +210,7 @@ impl fmt::Display for Note {
                 f.write_str("a block rule is about every protocol; its scheme is not used")
             }
             Self::SingleLabel => f.write_str("a name without a dot: an internal host or zone"),
+            Self::StarInLabel => f.write_str("* stays within its label; in gh-aw-firewall it crosses dots"),
             Self::Hosting(zone) => write!(f, "anybody can get a name below {zone} from who runs it"),
         }
     }

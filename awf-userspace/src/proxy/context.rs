@@ -14,9 +14,11 @@ use std::{
 use super::{Limits, OriginalDst, Resolve, ResolveError};
 use crate::{
     audit::Recorder,
-    policy::{Denied, DomainName, Host, Policy, Protocol, Reason, Target, Verdict},
+    policy::{Denied, DomainName, Host, Policy, Protocol, Reason},
     upstream_proxy::UpstreamProxies,
 };
+
+pub(super) use crate::policy::Route;
 
 type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a>>;
 
@@ -54,15 +56,6 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("limits", &self.limits).finish_non_exhaustive()
     }
-}
-
-/// An allowed way out.
-#[derive(Clone, Debug)]
-pub(super) struct Route {
-    /// Who is dialled: what the rule allows, by name wherever there is one.
-    pub(super) dial: Host,
-    pub(super) port: u16,
-    pub(super) rule: Arc<str>,
 }
 
 impl Context {
@@ -114,24 +107,8 @@ impl Context {
         port: u16,
         protocol: Protocol,
     ) -> Result<Route, Denied> {
-        if !self.recorder.is_keeping() {
-            return Err(denied(
-                Reason::AuditFailed,
-                "the audit log cannot be written, so nothing is allowed",
-            ));
-        }
-        let by_name = named.map(|host| self.judge(host, port, protocol));
-        match (by_name, at.map(Host::from)) {
-            (Some(Err(denied)), Some(at)) if denied.reason != Reason::Blocked => {
-                self.judge(&at, port, protocol).map_err(|by_address| match by_address.reason {
-                    Reason::Blocked => by_address,
-                    _ => denied,
-                })
-            }
-            (Some(verdict), _) => verdict,
-            (None, Some(at)) => self.judge(&at, port, protocol).map_err(nameless),
-            (None, None) => Err(denied(Reason::NoName, "the request names no host")),
-        }
+        self.keeping()?;
+        self.policy.decide(named, at, port, protocol)
     }
 
     /// Whether, and by which rule, any protocol at all may be spoken to `at`: as an address, or as a name for
@@ -159,29 +136,24 @@ impl Context {
         }
         let ip = at.ip().to_canonical();
         let host = self.resolver.names_of(ip).into_iter().next().map_or(Host::Ip(ip), Host::Name);
-        let denied = self.decide(Some(&host), None, at.port(), Protocol::Other).err()?;
+        let denied = self.decide_any(&host, at.port()).err()?;
         Some((host, denied))
     }
 
-    fn judge(&self, host: &Host, port: u16, protocol: Protocol) -> Result<Route, Denied> {
-        match self.policy.judge(&Target { host, port, protocol }) {
-            Verdict::Allow(allowed) => Ok(Route { dial: host.clone(), port, rule: allowed.rule }),
-            Verdict::Deny(denied) => Err(denied),
-        }
+    /// Whether anything at all may be spoken to `host` on `port`; see [`Policy::decide_any`].
+    pub(super) fn decide_any(&self, host: &Host, port: u16) -> Result<Route, Denied> {
+        self.keeping()?;
+        self.policy.decide_any(host, port)
     }
 
-    /// Whether anything at all may be spoken to `host` on `port`: the first route found, else the refusal of what
-    /// that port is usually for.
-    pub(super) fn decide_any(&self, host: &Host, port: u16) -> Result<Route, Denied> {
-        let usual = if port == 80 { Protocol::Http } else { Protocol::Tls };
-        let denied = match self.decide(Some(host), None, port, usual) {
-            Ok(route) => return Ok(route),
-            Err(denied) => denied,
-        };
-        [Protocol::Tls, Protocol::Http, Protocol::Other]
-            .into_iter()
-            .find_map(|protocol| self.decide(Some(host), None, port, protocol).ok())
-            .ok_or(denied)
+    fn keeping(&self) -> Result<(), Denied> {
+        if !self.recorder.is_keeping() {
+            return Err(denied(
+                Reason::AuditFailed,
+                "the audit log cannot be written, so nothing is allowed",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -192,13 +164,4 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 /// A refusal of the proxy's own, which no flag would lift.
 pub(super) fn denied(reason: Reason, message: impl Into<String>) -> Denied {
     Denied { reason, rule: None, message: message.into(), allow_with: None }
-}
-
-/// The refusal of a bare address, when what is really missing is a name.
-fn nameless(by_address: Denied) -> Denied {
-    if by_address.reason == Reason::Blocked {
-        return by_address;
-    }
-    let message = format!("the connection carries no host name (no SNI, no Host); {}", by_address.message);
-    Denied { reason: Reason::NoName, message, ..by_address }
 }

@@ -259,7 +259,9 @@ fn notes_say_what_a_reader_could_miss() {
     assert_eq!(allow("gitea").unwrap().notes(), [Note::SingleLabel]);
     assert_eq!(allow("*.github.io").unwrap().notes(), [Note::Hosting("github.io".into())]);
     assert_eq!(block("https://x.test").unwrap().notes(), [Note::SchemeIgnored]);
+    assert_eq!(allow("api-*.x.test").unwrap().notes(), [Note::StarInLabel]);
     assert_eq!(allow("https://x.test").unwrap().notes(), []);
+    assert_eq!(allow("*.x.test").unwrap().notes(), []);
 }
 
 #[test]

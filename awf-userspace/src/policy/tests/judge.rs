@@ -141,12 +141,13 @@ fn a_name_resolves_if_some_service_of_it_is_allowed() {
 #[test]
 fn connect_is_judged_by_any_protocol() {
     let policy = policy(&["http://x.test", "ssh.test:22", "https://y.test"], &[]);
-    let connect = |host: &str, port| policy.judge_connect(&Host::parse(host).unwrap(), port);
-    assert!(connect("x.test", 80).is_allow());
-    assert!(connect("ssh.test", 22).is_allow());
-    assert!(connect("y.test", 443).is_allow());
-    assert_eq!(reason(&connect("y.test", 80)), Reason::PortNotAllowed);
-    assert_eq!(reason(&connect("z.test", 443)), Reason::NotInAllowlist);
+    let connect = |host: &str, port| policy.decide_any(&Host::parse(host).unwrap(), port);
+    assert!(connect("x.test", 80).is_ok());
+    assert!(connect("ssh.test", 22).is_ok());
+    assert!(connect("y.test", 443).is_ok());
+    assert_eq!(connect("y.test", 80).unwrap_err().reason, Reason::ProtocolNotAllowed);
+    assert_eq!(connect("y.test", 8443).unwrap_err().reason, Reason::PortNotAllowed);
+    assert_eq!(connect("z.test", 443).unwrap_err().reason, Reason::NotInAllowlist);
 }
 
 #[test]

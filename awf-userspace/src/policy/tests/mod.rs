@@ -18,7 +18,7 @@ fn block(text: &str) -> Result<Rule, RuleError> {
     Rule::parse(text, List::Block, Place::Flag("--block-domains"))
 }
 
-fn policy(allowed: &[&str], blocked: &[&str]) -> Policy {
+pub(super) fn policy(allowed: &[&str], blocked: &[&str]) -> Policy {
     let allowed = allowed.iter().map(|text| allow(text).unwrap());
     let blocked = blocked.iter().map(|text| block(text).unwrap());
     Policy::new(allowed.chain(blocked).collect::<Vec<_>>())

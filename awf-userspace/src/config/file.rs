@@ -1,0 +1,189 @@
+//! The configuration file of `-c`: TOML, strict, every mistake at once. Paths in it are relative to its directory.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{ConfigError, Inputs, PolicyArgs, rules::unread};
+
+/// What `[policy]` may hold: the names of the flags, also with `-` for `_`. Each is a string or a list of strings.
+pub(super) const KEYS: [&str; 7] = [
+    "allow_domains",
+    "allow_domains_file",
+    "allow_ip",
+    "block_domains",
+    "block_domains_file",
+    "dns_servers",
+    "ruleset_file",
+];
+
+/// A string of the file, and its line, from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) text: String,
+    pub(super) line: usize,
+}
+
+/// The file as read; empty where there is none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ConfigFile {
+    pub(super) path: PathBuf,
+    lists: BTreeMap<&'static str, Vec<Item>>,
+}
+
+impl ConfigFile {
+    /// The strings of one of [`KEYS`].
+    pub(super) fn items(&self, key: &str) -> &[Item] {
+        self.lists.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The same as paths.
+    pub(super) fn paths(&self, key: &str) -> impl Iterator<Item = PathBuf> {
+        let dir = self.path.parent().unwrap_or(Path::new(""));
+        self.items(key).iter().map(move |item| dir.join(&item.text))
+    }
+}
+
+/// The file that `args` name, out of what was read.
+pub(super) fn load(args: &PolicyArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> ConfigFile {
+    let Some(path) = &args.config else { return ConfigFile::default() };
+    match inputs.files.get(path) {
+        Some(Ok(bytes)) => parse(path, bytes, errors),
+        other => {
+            errors.push(unread("--config", path, other));
+            ConfigFile::default()
+        }
+    }
+}
+
+/// What is wrong is left out.
+pub(super) fn parse(path: &Path, bytes: &[u8], errors: &mut Vec<ConfigError>) -> ConfigFile {
+    let text = match str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let line = line_of(bytes, error.valid_up_to());
+            errors.push(ConfigError::NotUtf8 { flag: "--config", path: path.to_owned(), line });
+            return ConfigFile::default();
+        }
+    };
+    let mut reader =
+        Reader { path, text, errors, file: ConfigFile { path: path.to_owned(), ..Default::default() } };
+    let (table, mistakes) = DeTable::parse_recoverable(text);
+    for mistake in &mistakes {
+        let at = mistake.span().map_or(0, |span| span.start);
+        reader.refuse(at, format!("not TOML: {}", mistake.message().replace('\n', ", ")));
+    }
+    // What is left of a broken file would only repeat its mistakes.
+    if mistakes.is_empty() {
+        reader.root(table.get_ref());
+    }
+    reader.file
+}
+
+fn line_of(text: &[u8], at: usize) -> usize {
+    1 + text.iter().take(at).filter(|&&b| b == b'\n').count()
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    errors: &'a mut Vec<ConfigError>,
+    file: ConfigFile,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, at: usize, why: String) {
+        let line = line_of(self.text.as_bytes(), at);
+        self.errors.push(ConfigError::Config { path: self.path.to_owned(), line, why });
+    }
+
+    fn root(&mut self, root: &DeTable<'_>) {
+        for (key, value) in root {
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("policy", DeValue::Table(policy)) => self.policy(policy),
+                ("policy", other) => {
+                    let why = format!("`policy` is {}; write a table: [policy]", kind(other));
+                    self.refuse(value.span().start, why);
+                }
+                (name, _) if KEYS.contains(&name.replace('-', "_").as_str()) => {
+                    self.refuse(
+                        key.span().start,
+                        format!("`{name}` stands outside of a table; write [policy] above it"),
+                    );
+                }
+                (name, _) => self.unknown(key.span().start, "table", name, &["policy"]),
+            }
+        }
+    }
+
+    fn policy(&mut self, policy: &DeTable<'_>) {
+        for (key, value) in policy {
+            let name = key.get_ref().replace('-', "_");
+            let Some(known) = KEYS.into_iter().find(|known| *known == name) else {
+                self.unknown(key.span().start, "key", key.get_ref(), &KEYS);
+                continue;
+            };
+            let items = self.strings(known, value);
+            if self.file.lists.insert(known, items).is_some() {
+                self.refuse(key.span().start, format!("`{known}` is there twice, with - and with _"));
+            }
+        }
+    }
+
+    fn strings(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Vec<Item> {
+        let values = match value.get_ref() {
+            DeValue::Array(values) => values.iter().collect(),
+            _ => vec![value],
+        };
+        let mut items = Vec::new();
+        for value in values {
+            match value.get_ref() {
+                DeValue::String(text) => {
+                    let line = line_of(self.text.as_bytes(), value.span().start);
+                    items.push(Item { text: text.clone().into_owned(), line });
+                }
+                other => {
+                    let why = format!("`{key}` holds {}; write strings: {key} = [\"...\"]", kind(other));
+                    self.refuse(value.span().start, why);
+                }
+            }
+        }
+        items
+    }
+
+    fn unknown(&mut self, at: usize, what: &str, name: &str, known: &[&str]) {
+        let advice = match nearest(&name.replace('-', "_"), known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known: {}", known.join(", ")),
+        };
+        // Cut, since a file may hold anything.
+        let name: String = name.chars().take(60).collect();
+        self.refuse(at, format!("unknown {what} {name:?}; {advice}"));
+    }
+}
+
+/// The one of `known` that `name` may have been meant for.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    if name.len() > 60 {
+        return None;
+    }
+    let by_distance = known.iter().map(|known| (strsim::osa_distance(name, known), *known));
+    by_distance.min().filter(|(distance, known)| *distance <= known.len() / 3).map(|(_, known)| known)
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

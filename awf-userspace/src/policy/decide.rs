@@ -1,0 +1,80 @@
+//! The questions of the data path, for whoever asks them: the proxy of a connection, `awf-bpf check` of a target.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{Denied, Host, Policy, Protocol, Reason, Target, Verdict};
+
+/// An allowed way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Who is dialled: what the rule allows, by name wherever there is one.
+    pub dial: Host,
+    pub port: u16,
+    /// As the user wrote it.
+    pub rule: Arc<str>,
+}
+
+impl Policy {
+    /// Whether, and by which rule, `protocol` may be spoken to `named` on `port`. `at`: the address that the
+    /// command dialled, which an address rule may allow where the name is not allowed; without a name it is all
+    /// there is.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn decide(
+        &self,
+        named: Option<&Host>,
+        at: Option<IpAddr>,
+        port: u16,
+        protocol: Protocol,
+    ) -> Result<Route, Denied> {
+        let by_name = named.map(|host| self.route(host, port, protocol));
+        match (by_name, at.map(Host::from)) {
+            (Some(Err(denied)), Some(at)) if denied.reason != Reason::Blocked => {
+                self.route(&at, port, protocol).map_err(|by_address| match by_address.reason {
+                    Reason::Blocked => by_address,
+                    _ => denied,
+                })
+            }
+            (Some(verdict), _) => verdict,
+            (None, Some(at)) => self.route(&at, port, protocol).map_err(nameless),
+            (None, None) => Err(Denied {
+                reason: Reason::NoName,
+                rule: None,
+                message: "the request names no host".to_owned(),
+                allow_with: None,
+            }),
+        }
+    }
+
+    /// Whether anything at all may be spoken to `host` on `port`: the first route found, else the refusal of what
+    /// that port is usually for.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn decide_any(&self, host: &Host, port: u16) -> Result<Route, Denied> {
+        let usual = if port == 80 { Protocol::Http } else { Protocol::Tls };
+        let denied = match self.route(host, port, usual) {
+            Ok(route) => return Ok(route),
+            Err(denied) => denied,
+        };
+        let mut protocols = [Protocol::Tls, Protocol::Http, Protocol::Other].into_iter();
+        protocols.find_map(|protocol| self.route(host, port, protocol).ok()).ok_or(denied)
+    }
+
+    fn route(&self, host: &Host, port: u16, protocol: Protocol) -> Result<Route, Denied> {
+        match self.judge(&Target { host, port, protocol }) {
+            Verdict::Allow(allowed) => Ok(Route { dial: host.clone(), port, rule: allowed.rule }),
+            Verdict::Deny(denied) => Err(denied),
+        }
+    }
+}
+
+/// The refusal of a bare address, when what is really missing is a name.
+fn nameless(by_address: Denied) -> Denied {
+    if by_address.reason == Reason::Blocked {
+        return by_address;
+    }
+    let message = format!("the connection carries no host name (no SNI, no Host); {}", by_address.message);
+    Denied { reason: Reason::NoName, message, ..by_address }
+}
