@@ -49,6 +49,18 @@ impl Addr {
         a == 0 && b == 0 && (c == 0 || c == MAPPED) && d == 0
     }
 
+    /// Where host services are looked for: `127.0.0.1`, `::1`, and what connect() takes for them. Not the rest of
+    /// 127.0.0.0/8, where resolvers and the like hide.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_localhost(&self) -> bool {
+        let [a, b, c, d] = self.0;
+        // Each family in one comparison: the verifier walks every branch.
+        let v6 = a | b | c | (d & !Self::LOOPBACK6.0[3]);
+        let other_v4 = d as u64 * (d ^ Self::LOOPBACK4.0[3]) as u64;
+        v6 == 0 || (a | b | (c ^ MAPPED)) as u64 | other_v4 == 0
+    }
+
     #[inline(always)]
     pub(crate) const fn is_loopback6(&self) -> bool {
         let [a, b, c, d] = self.0;
@@ -171,6 +183,16 @@ mod tests {
         }
         for text in ["126.0.0.1", "128.0.0.1", "::", "::2", "1::1", "::127.0.0.1", "0.0.0.0"] {
             assert!(!addr(text).is_loopback(), "{text}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_one_address_a_family() {
+        for text in ["127.0.0.1", "::ffff:127.0.0.1", "::1", "0.0.0.0", "::ffff:0.0.0.0", "::"] {
+            assert!(addr(text).is_localhost(), "{text}");
+        }
+        for text in ["127.0.0.2", "127.0.0.53", "::2", "198.51.100.1", "::127.0.0.1"] {
+            assert!(!addr(text).is_localhost(), "{text}");
         }
     }
 

@@ -66,10 +66,17 @@ pub const fn transport(protocol: u32) -> Option<Transport> {
     }
 }
 
-/// Where a connect() or sendmsg() to `dst` goes.
+/// Where a connect() or sendmsg() to `dst` goes. `host_port`: whether `port` of the host's loopback is open to the
+/// command; the proxy then decides, in either namespace.
 #[inline(always)]
 #[must_use]
-pub const fn destination(dst: &Addr, port: u16, transport: Transport, globals: &Globals) -> Action {
+pub const fn destination(
+    dst: &Addr,
+    port: u16,
+    transport: Transport,
+    host_port: bool,
+    globals: &Globals,
+) -> Action {
     if port == DNS {
         return Action::Resolver;
     }
@@ -77,12 +84,13 @@ pub const fn destination(dst: &Addr, port: u16, transport: Transport, globals: &
     if loopback && is_ours(port, transport, globals) {
         return Action::Direct;
     }
+    let closed = loopback && !(host_port && dst.is_localhost() && matches!(transport, Transport::Tcp));
     // In a namespace of its own the command's loopback is its own; in the host's it reaches host services.
-    if loopback && globals.shared_netns == 0 {
+    if closed && globals.shared_netns == 0 {
         return Action::Direct;
     }
     match transport {
-        Transport::Tcp if loopback => Action::Refuse { errno: ECONNREFUSED },
+        Transport::Tcp if closed => Action::Refuse { errno: ECONNREFUSED },
         Transport::Tcp => Action::Proxy,
         Transport::Udp => Action::Refuse { errno: ENETUNREACH },
     }

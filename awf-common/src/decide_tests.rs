@@ -8,7 +8,11 @@ const OWN: Globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, 
 const SHARED: Globals = Globals { proxy_port: 40_001, dns_port: 40_002, shared_netns: 1, reserved: [0; 3] };
 
 fn go(dst: &str, port: u16, transport: Transport, globals: &Globals) -> Action {
-    destination(&Addr::from(dst.parse::<IpAddr>().unwrap()), port, transport, globals)
+    destination(&Addr::from(dst.parse::<IpAddr>().unwrap()), port, transport, false, globals)
+}
+
+fn go_to_host_port(dst: &str, port: u16, transport: Transport, globals: &Globals) -> Action {
+    destination(&Addr::from(dst.parse::<IpAddr>().unwrap()), port, transport, true, globals)
 }
 
 #[test]
@@ -87,6 +91,28 @@ fn loopback_of_the_host_is_refused() {
     for dst in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::"] {
         assert_eq!(go(dst, 6379, Transport::Tcp, &SHARED), Action::Refuse { errno: ECONNREFUSED }, "{dst}");
         assert_eq!(go(dst, 6379, Transport::Udp, &SHARED), Action::Refuse { errno: ENETUNREACH }, "{dst}");
+    }
+}
+
+#[test]
+fn open_ports_of_the_hosts_loopback_go_to_the_proxy_and_nothing_else_does() {
+    for globals in [&OWN, &SHARED] {
+        for dst in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "::ffff:0.0.0.0"] {
+            assert_eq!(go_to_host_port(dst, 6379, Transport::Tcp, globals), Action::Proxy, "{dst}");
+            assert_eq!(go_to_host_port(dst, 53, Transport::Tcp, globals), Action::Resolver, "{dst}");
+            let proxy = globals.proxy_port;
+            assert_eq!(go_to_host_port(dst, proxy, Transport::Tcp, globals), Action::Direct, "{dst}");
+            let udp = go_to_host_port(dst, 6379, Transport::Udp, globals);
+            assert_eq!(udp, go(dst, 6379, Transport::Udp, globals), "{dst}");
+        }
+        // The rest of 127.0.0.0/8 is the command's own, or refused.
+        for dst in ["127.0.0.2", "127.0.0.53", "::ffff:127.0.0.53"] {
+            let open = go_to_host_port(dst, 6379, Transport::Tcp, globals);
+            assert_eq!(open, go(dst, 6379, Transport::Tcp, globals), "{dst}");
+            assert_ne!(open, Action::Proxy, "{dst}");
+        }
+        let elsewhere = go_to_host_port("203.0.113.1", 6379, Transport::Udp, globals);
+        assert_eq!(elsewhere, Action::Refuse { errno: ENETUNREACH });
     }
 }
 

@@ -8,7 +8,7 @@ pub mod decide;
 pub mod event;
 
 pub use addr::{Addr, Origin, SockKey};
-pub use config::Globals;
+pub use config::{Globals, PortSet};
 pub use event::{Event, EventKind, Refusal};
 
 #[cfg(test)]

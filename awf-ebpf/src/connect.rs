@@ -31,7 +31,7 @@ fn connect(ctx: &SockAddrContext, hook: Hook) -> i32 {
     let Some(transport) = decide::transport(protocol) else {
         return context::refuse(EPROTONOSUPPORT);
     };
-    let action = decide::destination(&dst, port, transport, &globals);
+    let action = decide::destination(&dst, port, transport, maps::is_host_port(port), &globals);
     let origin = context::origin(ctx, dst, port, hook);
     let socket = context::socket(ctx);
     let mut verdict = Verdict::of(action, transport);

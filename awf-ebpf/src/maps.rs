@@ -1,17 +1,21 @@
 //! Maps and constants shared by the programs.
 
-use awf_common::{Event, Globals, Origin, SockKey, event::Counter};
+use awf_common::{Event, Globals, Origin, PortSet, SockKey, event::Counter};
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::{Array, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     helpers::generated::bpf_sk_storage_get,
     macros::btf_map,
 };
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit, ptr};
 
 /// Written by the loader before the programs are loaded; frozen after.
 #[unsafe(no_mangle)]
 static GLOBALS: Globals = Globals { proxy_port: 0, dns_port: 0, shared_netns: 0, reserved: [0; 3] };
+
+/// The open ports of the host's loopback; written and frozen likewise.
+#[unsafe(no_mangle)]
+static HOST_PORTS: PortSet = PortSet::EMPTY;
 
 /// What each socket of the command asked for last; dies with the socket, so it can be neither exhausted nor stale.
 #[btf_map]
@@ -44,7 +48,23 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::COUNT }> = PerCpuArray::
 #[inline(always)]
 pub(crate) fn globals() -> Globals {
     // SAFETY: the static is initialised; volatile because the loader replaces its bytes after compilation.
-    unsafe { core::ptr::read_volatile(&raw const GLOBALS) }
+    unsafe { ptr::read_volatile(&raw const GLOBALS) }
+}
+
+/// Whether `port` of the host's loopback is open to the command.
+#[inline(always)]
+pub(crate) fn is_host_port(port: u16) -> bool {
+    // Through the stack: the verifier bounds what is loaded as 16 bits, and forgets it of what was byte-swapped.
+    let mut slot = MaybeUninit::<u16>::uninit();
+    // SAFETY: the slot is written before it is read.
+    let port = unsafe {
+        ptr::write_volatile(slot.as_mut_ptr(), port);
+        ptr::read_volatile(slot.as_ptr())
+    };
+    // SAFETY: `PortSet::word` of 16 bits is at most 1023; volatile because the loader replaces the bytes.
+    let word =
+        unsafe { ptr::read_volatile((&raw const HOST_PORTS.0).cast::<u64>().add(PortSet::word(port))) };
+    word & PortSet::bit(port) != 0
 }
 
 /// Adds one to a counter of this CPU and returns its new value.
@@ -86,8 +106,8 @@ fn storage(map: &SkStorage<Origin>, sk: *mut c_void, flags: u64) -> Option<*mut 
     if sk.is_null() {
         return None;
     }
-    let map = core::ptr::from_ref(map).cast_mut().cast::<c_void>();
+    let map = ptr::from_ref(map).cast_mut().cast::<c_void>();
     // SAFETY: `map` is a map the loader relocates, `sk` a non-null socket of the context.
-    let value = unsafe { bpf_sk_storage_get(map, sk, core::ptr::null_mut(), flags) }.cast::<Origin>();
+    let value = unsafe { bpf_sk_storage_get(map, sk, ptr::null_mut(), flags) }.cast::<Origin>();
     if value.is_null() { None } else { Some(value) }
 }

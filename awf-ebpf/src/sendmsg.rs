@@ -32,7 +32,7 @@ fn sendmsg(ctx: &SockAddrContext, hook: Hook) -> i32 {
     let (dst, port) = (context::address(ctx, hook), context::port(ctx));
     let socket = context::socket(ctx);
     let (mut action, mut refusal) =
-        (decide::destination(&dst, port, Transport::Udp, &globals), Refusal::UdpSend as u32);
+        (decide::destination(&dst, port, Transport::Udp, false, &globals), Refusal::UdpSend as u32);
     if !decide::device(context::device(socket)) {
         (action, refusal) = (Action::Refuse { errno: ENETUNREACH }, Refusal::Device as u32);
     }

@@ -7,6 +7,8 @@ mod env;
 mod exhaustion;
 mod founding;
 mod hidden;
+mod host_ports;
+mod host_services;
 mod lab;
 mod lifecycle;
 mod policy;

@@ -7,7 +7,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use awf_common::{Globals, Origin, SockKey, event::Counter};
+use awf_common::{Globals, Origin, PortSet, SockKey, event::Counter};
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
@@ -117,12 +117,13 @@ impl Loading {
 }
 
 impl Programs {
-    /// Starts to load every program with `globals` as its constants.
+    /// Starts to load every program with `globals` as its constants; `host_ports` of the host's loopback are led to
+    /// the proxy.
     ///
     /// # Errors
     ///
     /// When this build has no programs, or no thread can be had.
-    pub fn start_loading(globals: Globals) -> Result<Loading, BpfError> {
+    pub fn start_loading(globals: Globals, host_ports: Box<PortSet>) -> Result<Loading, BpfError> {
         if !super::is_built_in() {
             return Err(BpfError::NotBuiltIn);
         }
@@ -130,16 +131,17 @@ impl Programs {
             // `EbpfLoader::new` parses the kernel's own BTF, for 17 ms, before it can be told not to. Only UAPI
             // contexts are read here: nothing needs it. A thread that does not see /sys does not find it.
             leave_file_system().map_err(BpfError::Rootless)?;
-            Self::load(globals)
+            Self::load(globals, &host_ports)
         };
         let thread = std::thread::Builder::new().name("awf-load".into()).spawn(load);
         Ok(Loading(thread.map_err(BpfError::Thread)?))
     }
 
-    fn load(globals: Globals) -> Result<Self, BpfError> {
+    fn load(globals: Globals, host_ports: &PortSet) -> Result<Self, BpfError> {
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global("GLOBALS", &globals, true)
+            .override_global("HOST_PORTS", host_ports, true)
             .load(super::OBJECT)
             .map_err(|e| BpfError::Object(Box::new(e)))?;
         for (name, _) in PROGRAMS {
@@ -332,56 +334,4 @@ fn attach_skb(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::{cgroup, session::bpffs};
-
-    /// The kernel's verifier takes every program, and every link outlives the one who made it.
-    #[test]
-    fn programs_load_attach_and_stay() {
-        let id = format!("unit-{}-bpf", std::process::id());
-        let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3] };
-        let programs = Programs::start_loading(globals).unwrap().finish().unwrap();
-        let run = cgroup::RunCgroup::create(cgroup::place(&id).unwrap()).unwrap();
-        let pins = bpffs::directory().unwrap().join(&id);
-        let mut kernel = programs.attach(run.agent(), run.proxy(), &pins).unwrap();
-        kernel.take_origins().unwrap();
-        kernel.take_events().unwrap();
-        assert_eq!(kernel.counters().unwrap(), Counters::default());
-        drop(kernel);
-        assert_eq!(std::fs::read_dir(&pins).unwrap().count(), PROGRAMS.len());
-        std::fs::remove_dir_all(&pins).unwrap();
-        cgroup::kill(run.dir(), Duration::from_secs(5)).unwrap();
-        cgroup::remove(run.dir()).unwrap();
-    }
-
-    /// Programs of a parent cgroup (systemd's, an outer awf-bpf's) go on seeing what a run below it does.
-    #[test]
-    fn programs_of_parents_keep_working() {
-        let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3] };
-        let enforce = |dir: PathBuf, id: &str| {
-            let run = cgroup::RunCgroup::create(dir).unwrap();
-            let pins = bpffs::directory().unwrap().join(id);
-            let programs = Programs::start_loading(globals).unwrap().finish().unwrap();
-            let kernel = programs.attach(run.agent(), run.proxy(), &pins).unwrap();
-            (run, kernel)
-        };
-        let id = format!("unit-{}-outer", std::process::id());
-        let (outer, outer_kernel) = enforce(cgroup::place(&id).unwrap(), &id);
-        let (inner, inner_kernel) = enforce(outer.dir().join("agent/inner"), &format!("{id}-inner"));
-
-        let script = "echo $$ > \"$0/agent/cgroup.procs\" && exec bash -c 'echo x > /dev/udp/203.0.113.1/9'";
-        let status =
-            std::process::Command::new("bash").args(["-c", script]).arg(inner.dir()).status().unwrap();
-        assert!(!status.success());
-        for kernel in [&inner_kernel, &outer_kernel] {
-            assert_eq!(kernel.counters().unwrap().calls_refused, 1);
-        }
-        for (run, kernel) in [(inner, inner_kernel), (outer, outer_kernel)] {
-            kernel.detach().unwrap();
-            cgroup::remove(run.dir()).unwrap();
-        }
-    }
-}
+mod tests;

@@ -51,8 +51,6 @@ const DOCKER: &[(&str, Option<char>, Takes)] = &[
 
 /// A promise each: the last column says what to do instead.
 const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
-    ("allow-host-ports", None, Value, None),
-    ("allow-host-service-ports", None, Value, None),
     ("allow-unix", None, Value, None),
     ("allow-urls", None, Value, Some("allow the whole host with --allow-domains")),
     ("chroot", None, Value, None),
@@ -60,7 +58,6 @@ const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
     ("dns-over-https", None, MaybeValue, Some("name resolvers with --dns-servers")),
     ("enable-dind", None, Nothing, None),
     ("enable-dlp", None, Nothing, None),
-    ("enable-host-access", None, Nothing, None),
     ("memory-limit", None, Value, None),
     ("mount", Some('v'), Value, None),
     ("pids-limit", None, Value, None),

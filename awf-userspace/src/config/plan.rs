@@ -132,6 +132,9 @@ impl fmt::Display for SessionPlan {
         for part in self.policy.outline(MOST_RULES) {
             writeln!(f, "{part}")?;
         }
+        for grant in self.policy.host_grants() {
+            writeln!(f, "host       {}", grant.rule())?;
+        }
         if self.policy.allows_nothing() {
             writeln!(f, "allow      nothing: the command has no network")?;
         }

@@ -39,4 +39,20 @@ pub struct PolicyArgs {
     /// (repeatable).
     #[arg(long, value_name = "LIST", help_heading = "Policy")]
     pub allow_ip: Vec<String>,
+
+    /// Ports of this host's loopback the command may reach, as localhost or host.docker.internal: 3000,8000-8010
+    /// (repeatable).
+    ///
+    /// There the host's services stand in place of the command's own. Any protocol over TCP.
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub allow_host_ports: Vec<String>,
+
+    /// The same for ports of login, mail, database and container services, each named alone: 22,5432,6379
+    /// (repeatable).
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub allow_host_service_ports: Vec<String>,
+
+    /// The same as --allow-host-ports 80,443.
+    #[arg(long, help_heading = "Policy")]
+    pub enable_host_access: bool,
 }

@@ -64,7 +64,9 @@ pub(super) fn policy(
             }
         }
     });
-    builder.build()
+    let policy = builder.build().with_host_ports(lists::host_ports(args, errors));
+    errors.extend(policy.without_host_ports().into_iter().map(ConfigError::from));
+    policy
 }
 
 /// The mistakes of one file: the first ones, and how many more there are.

@@ -7,7 +7,7 @@ use hickory_proto::rr::{
     rdata::{A, AAAA, PTR},
 };
 
-use crate::policy::DomainName;
+use crate::policy::{DomainName, host_ports};
 
 /// Seconds; they never change.
 const TTL: u32 = 3600;
@@ -18,7 +18,7 @@ const LOOPBACK_V4: &str = "127.in-addr.arpa";
 
 /// Where a name stands outside of the policy.
 pub(super) enum Place {
-    /// `localhost`, or its address: the records to answer with, none meaning that there are none of this
+    /// `localhost`, or `host.docker.internal`, or its address: the records to answer with, none meaning that there are none of this
     /// type.
     Loopback(Vec<Record>),
     /// A name made of an address. Asked upstream it would tell which addresses the command deals with.
@@ -27,10 +27,12 @@ pub(super) enum Place {
     Elsewhere,
 }
 
-/// `question` is the name as it was asked, `name` the same in normal form.
-pub(super) fn place(question: &Name, name: &DomainName, kind: RecordType) -> Place {
+/// `question` is the name as it was asked, `name` the same in normal form. `host`: whether some port of the host's
+/// loopback is open, which then has its names.
+pub(super) fn place(question: &Name, name: &DomainName, kind: RecordType, host: bool) -> Place {
+    let local = host && host_ports::is_local_name(name);
     let name = name.as_str();
-    let data = if in_zone(name, "localhost") {
+    let data = if local || in_zone(name, "localhost") {
         match kind {
             RecordType::A => Some(RData::A(A(Ipv4Addr::LOCALHOST))),
             RecordType::AAAA => Some(RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))),

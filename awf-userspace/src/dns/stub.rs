@@ -126,7 +126,8 @@ impl<A: Recorder> DnsStub<A> {
                 return refuse(Refusal::name(Reason::Malformed, format!("not the name of a host: {e}")));
             }
         };
-        match local::place(question.query.name(), &name, kind) {
+        let host = !self.policy.host_grants().is_empty();
+        match local::place(question.query.name(), &name, kind, host) {
             // Nothing was decided and nothing leaves: no record.
             Place::Loopback(records) => {
                 return Step::Send(wire::write(&question, Reply::records(records), peer.transport));

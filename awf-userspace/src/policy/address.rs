@@ -102,11 +102,14 @@ fn class_v6(ip: Ipv6Addr) -> AddressClass {
         [0, 0, 0, 0, 0, 0, 0, 1] => return AddressClass::Loopback,
         _ => {}
     }
-    // Of two carried addresses (Teredo: server and client) the worse one decides.
-    let carried = carried_v4(ip).into_iter().flatten();
-    let mut classes = carried.map(class_v4).peekable();
-    if classes.peek().is_some() {
-        return classes.find(|class| !class.is_global()).unwrap_or(AddressClass::Global);
+    // Of several carried addresses (Teredo: server and client) the worst one decides.
+    let [first, second, isatap] = carried_v4(ip).map(|carried| carried.map(class_v4));
+    if let Some(class) = [first, second, isatap].into_iter().flatten().find(|class| !class.is_global()) {
+        return class;
+    }
+    // The prefix of an ISATAP address leads to its network's router, whatever the rest says.
+    if first.is_some() {
+        return AddressClass::Global;
     }
     match ip.segments() {
         [0xff00..=0xffff, ..] => AddressClass::Multicast,
@@ -121,10 +124,17 @@ fn class_v6(ip: Ipv6Addr) -> AddressClass {
     }
 }
 
-/// The IPv4 addresses at which a packet to `ip` may end; all `None` for plain IPv6.
-pub(super) fn carried_v4(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
+/// The IPv4 addresses at which a packet to `ip` may end, that of ISATAP last; all `None` for plain IPv6.
+///
+/// Not the prefixes that a network chose for its own NAT64 (RFC 6052): nothing in the address tells.
+pub(super) fn carried_v4(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 3] {
     let v4 = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
-    match ip.segments() {
+    // RFC 5214, 6.1: below any prefix.
+    let isatap = match ip.segments() {
+        [_, _, _, _, 0 | 0x200, 0x5efe, a, b] => v4(a, b),
+        _ => None,
+    };
+    let [first, second] = match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None, None],
         // Compatible (RFC 4291, 2.5.5.1), mapped (2.5.5.2), translated (RFC 2765), NAT64 (RFC 6052).
         [0, 0, 0, 0, 0, 0, a, b]
@@ -136,5 +146,6 @@ pub(super) fn carried_v4(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         // Teredo (RFC 4380): the client's address is stored inverted.
         [0x2001, 0, a, b, _, _, c, d] => [v4(a, b), v4(!c, !d)],
         _ => [None, None],
-    }
+    };
+    [first, second, isatap]
 }

@@ -4,7 +4,9 @@ use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{List, Place, Policy, Rule, RuleError, index::Index, plain};
+use super::{
+    List, Place, Policy, Rule, RuleError, host_grants::HostPorts, index::Index, plain, rule::Subject,
+};
 
 /// A policy being compiled. Rules count in the order given.
 #[derive(Debug, Default)]
@@ -13,6 +15,7 @@ pub struct Builder {
     block: Index,
     /// The ports that allow rules are about.
     ports: HashSet<u16>,
+    host: HostPorts,
     order: u64,
 }
 
@@ -41,11 +44,16 @@ impl Builder {
             block: Arc::new(self.block),
             ports: self.ports,
             own: HashSet::new(),
+            host: self.host,
         }
     }
 
     fn whole(&mut self, rule: Rule, order: u64) {
         let list = rule.list();
+        if rule.subject == Subject::Local {
+            self.host.rule(&rule);
+            return self.index(list).add(rule, order);
+        }
         if list == List::Allow {
             self.ports.extend(rule.service.allowed_ports());
         }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{Denied, Host, Policy, Protocol, Reason, Target, Verdict};
+use super::{Denied, Host, Policy, Protocol, Reason, Target, Verdict, host_ports};
 
 /// An allowed way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ impl Policy {
         port: u16,
         protocol: Protocol,
     ) -> Result<Route, Denied> {
+        // Both are the host's loopback: the address says which family was asked for.
+        let by_family = at.is_some_and(host_ports::is_local_ip) && named.is_some_and(host_ports::is_local);
+        let named = named.filter(|_| !by_family);
         let by_name = named.map(|host| self.route(host, port, protocol));
         match (by_name, at.map(Host::from)) {
             (Some(Err(denied)), Some(at)) if denied.reason != Reason::Blocked => {
@@ -37,7 +40,10 @@ impl Policy {
                 })
             }
             (Some(verdict), _) => verdict,
-            (None, Some(at)) => self.route(&at, port, protocol).map_err(nameless),
+            (None, Some(at)) => {
+                let judged = self.route(&at, port, protocol);
+                judged.map_err(|denied| if host_ports::is_local(&at) { denied } else { nameless(denied) })
+            }
             (None, None) => Err(Denied {
                 reason: Reason::NoName,
                 rule: None,

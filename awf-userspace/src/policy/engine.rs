@@ -6,6 +6,7 @@ use super::{
     AddressClass, Allowed, Builder, Denied, DomainName, Host, Protocol, Rule, Target, Verdict,
     address::carried_v4,
     explain,
+    host_grants::HostPorts,
     index::{Hit, Index},
     rule::Subject,
 };
@@ -20,6 +21,7 @@ pub struct Policy {
     /// The ports that allow rules are about.
     pub(super) ports: HashSet<u16>,
     pub(super) own: HashSet<IpAddr>,
+    pub(super) host: HostPorts,
 }
 
 impl Policy {
@@ -41,7 +43,13 @@ impl Policy {
     /// Whether nothing at all is allowed.
     #[must_use]
     pub fn allows_nothing(&self) -> bool {
-        self.allow.is_empty()
+        self.host_grants().is_empty() && self.allow.is_empty()
+    }
+
+    /// Whether some rule is about more than this host's loopback, so that there may be names to resolve.
+    #[must_use]
+    pub fn may_resolve(&self) -> bool {
+        !self.allow.lines.is_empty() || self.allow.whole().any(|(_, rule)| rule.subject != Subject::Local)
     }
 
     /// Whether some allow rule is about `port`. Without one, nothing that a connection to it could name or speak
@@ -55,6 +63,9 @@ impl Policy {
     /// [`Policy::may_dial`] is asked for each before it is dialled.
     #[must_use]
     pub fn judge(&self, target: &Target<'_>) -> Verdict {
+        if let Some(verdict) = self.judge_local(target) {
+            return verdict;
+        }
         if let Some(rule) = self.blocking(target.host, target.port) {
             return Verdict::Deny(explain::blocked(target.host, rule));
         }
@@ -82,6 +93,9 @@ impl Policy {
     /// Whether some port and protocol of `name` is allowed, that is whether the name may be resolved.
     #[must_use]
     pub fn judge_name(&self, name: &DomainName) -> Verdict {
+        if let Some(verdict) = self.judge_local_name(name) {
+            return verdict;
+        }
         let mut blocked = None;
         for rule in self.allow.matching(name) {
             for &port in rule.service().allowed_ports() {
@@ -111,15 +125,25 @@ impl Policy {
         if let Some(rule) = self.blocking_ip(ip, port) {
             return Err(explain::blocked(ip, Hit::Rule(rule)));
         }
-        let class = AddressClass::of(ip);
-        let own = self.own.contains(&ip);
-        if class.is_global() && !own {
+        if AddressClass::of(ip).is_global() && !self.own.contains(&ip) {
             return Ok(());
+        }
+        self.may_dial_own(ip, port)
+    }
+
+    /// Whether an address that is not public, or is this host's own, may be dialled: by an address rule only.
+    ///
+    /// # Errors
+    /// As [`Policy::may_dial`].
+    pub fn may_dial_own(&self, ip: IpAddr, port: u16) -> Result<(), Denied> {
+        let ip = ip.to_canonical();
+        if let Some(rule) = self.blocking_ip(ip, port) {
+            return Err(explain::blocked(ip, Hit::Rule(rule)));
         }
         if self.matching_ip(ip).any(|rule| rule.service.allows_port(port)) {
             return Ok(());
         }
-        Err(explain::forbidden(ip, port, class, own))
+        Err(explain::forbidden(ip, port, AddressClass::of(ip)))
     }
 
     /// Whether some port of `ip` may be dialled, that is whether the answer to a DNS query may name it.
@@ -132,7 +156,7 @@ impl Policy {
     }
 
     /// The first block rule about `host:port`.
-    fn blocking<'a>(&'a self, host: &'a Host, port: u16) -> Option<Hit<'a>> {
+    pub(super) fn blocking<'a>(&'a self, host: &'a Host, port: u16) -> Option<Hit<'a>> {
         match host {
             Host::Name(name) => self.blocking_name(name, port),
             Host::Ip(ip) => self.blocking_ip(*ip, port).map(Hit::Rule),
@@ -160,7 +184,7 @@ impl Policy {
     }
 
     /// The allow rules about `ip`, most specific first, whatever their ports.
-    fn matching_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Rule> {
+    pub(super) fn matching_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Rule> {
         let ip = ip.to_canonical();
         let alone = AddressClass::of(ip) == AddressClass::Metadata;
         self.allow.covering(ip).filter(move |rule| !alone || names_one_address(rule))
@@ -174,7 +198,7 @@ fn names_one_address(rule: &Rule) -> bool {
 /// The address and the IPv4 addresses it carries.
 fn views(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
     let carried = match ip {
-        IpAddr::V4(_) => [None, None],
+        IpAddr::V4(_) => [None; 3],
         IpAddr::V6(ip) => carried_v4(ip),
     };
     std::iter::once(ip).chain(carried.into_iter().flatten().map(IpAddr::from))

@@ -73,10 +73,10 @@ fn unknown_address(ip: IpAddr) -> Denied {
 }
 
 /// A name leads to an address that names must not lead to.
-pub(super) fn forbidden(ip: IpAddr, port: u16, class: AddressClass, own: bool) -> Denied {
+pub(super) fn forbidden(ip: IpAddr, port: u16, class: AddressClass) -> Denied {
     let host = Host::Ip(ip);
-    let what =
-        if own && class.is_global() { "an address of this host".to_owned() } else { class.to_string() };
+    // A public address is forbidden for one reason only.
+    let what = if class.is_global() { "an address of this host".to_owned() } else { class.to_string() };
     Denied {
         reason: Reason::ForbiddenAddress,
         rule: None,
@@ -110,7 +110,7 @@ fn allow_with(host: &Host, port: u16, protocol: Protocol) -> Option<String> {
     }
 }
 
-fn spoken(protocol: Protocol) -> &'static str {
+pub(super) fn spoken(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tls => "TLS",
         Protocol::Http => "clear-text HTTP",

@@ -63,6 +63,8 @@ impl Index {
         let new = self.rules.len();
         let previous = match &rule.subject {
             Subject::Name(pattern) => chain_name(&mut self.names, &self.rules, &self.hasher, pattern, new),
+            // Found by `host_grants`.
+            Subject::Local => new,
             Subject::Net(net) => {
                 self.lengths.insert((net.addr().is_ipv4(), net.prefix_len()));
                 let chain = self.nets.entry(*net).or_insert(Chain { first: new, last: new });

@@ -12,6 +12,8 @@ mod decide;
 mod engine;
 mod explain;
 mod host;
+mod host_grants;
+pub mod host_ports;
 mod index;
 mod lines;
 pub mod name;

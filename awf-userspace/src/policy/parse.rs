@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::{
-    DomainName, List, NameError, Place, Rule,
+    DomainName, List, NameError, Place, Rule, host_ports,
     parse_name::{self, Named},
     parse_net,
     problem::{Problem, RuleError},
@@ -45,7 +45,7 @@ impl Rule {
         let rule = Self::build(text, list, place, false)?;
         match rule.subject {
             Subject::Net(_) => Ok(rule),
-            Subject::Name(_) => Err(error(
+            Subject::Name(_) | Subject::Local => Err(error(
                 text,
                 rule.place,
                 (Problem::NotAddress, Some("names belong in --allow-domains".to_owned())),
@@ -102,6 +102,9 @@ fn parse(text: &str, list: List, exact: bool) -> Result<Parsed, Refusal> {
         (Subject::Net(net), port)
     } else {
         let (name, port) = split_port(rest)?;
+        if host_ports::is_rule_name(name) {
+            return local(scheme, port, list);
+        }
         let Named { pattern, notes: found } = parse_name::parse(name, exact, list)?;
         notes = found;
         (Subject::Name(pattern), port)
@@ -114,6 +117,25 @@ fn parse(text: &str, list: List, exact: bool) -> Result<Parsed, Refusal> {
         return refuse(Problem::PortMissing, format!("write `tcp://{rest}:PORT`"));
     }
     Ok((subject, Service { scheme, port }, notes))
+}
+
+/// A rule about the host's loopback: its port is opened by the rule itself, or without one by flags.
+fn local(scheme: Scheme, port: Option<&str>, list: List) -> Result<Parsed, Refusal> {
+    let port = port.map(parse_port).transpose()?;
+    if list == List::Block {
+        return Ok((Subject::Local, Service { scheme, port }, Vec::new()));
+    }
+    if scheme == Scheme::Tcp && port.is_none() {
+        return refuse(Problem::PortMissing, "write `tcp://localhost:PORT`");
+    }
+    let port = port.or(match scheme {
+        Scheme::Https => Some(443),
+        Scheme::Http => Some(80),
+        Scheme::Web | Scheme::Tcp => None,
+    });
+    let note = port.map(|port| host_ports::parse_ports(&port.to_string()).map(|_| Note::HostLoopback));
+    let notes = note.transpose().map_err(Problem::from)?.into_iter().collect();
+    Ok((Subject::Local, Service { scheme, port }, notes))
 }
 
 /// Characters that no rule has, whatever it names.

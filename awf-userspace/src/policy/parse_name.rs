@@ -116,7 +116,7 @@ fn check_hyphens(pattern: &Pattern) -> Result<(), Refusal> {
 /// Names with a meaning of their own.
 fn check_special(pattern: &Pattern) -> Result<(), Refusal> {
     match pattern.base.labels().next_back() {
-        Some("localhost") => Err(Problem::Localhost.into()),
+        Some("localhost") => refuse(Problem::Localhost, "write `localhost`"),
         Some(zone) => match NEVER_RESOLVE.iter().find(|never| **never == zone) {
             Some(never) => Err(Problem::NeverResolves(never).into()),
             None => Ok(()),

@@ -3,6 +3,7 @@
 
 use super::{
     List,
+    host_ports::DOCKER_NAME,
     name::{MAX_LABEL, MAX_NAME},
     parse_name::NEVER_RESOLVE,
     rule::{Scheme, Service},
@@ -132,6 +133,8 @@ fn labels_are_plain(base: &[u8]) -> bool {
         (count, last) = (count + 1, label);
     }
     // What begins like a number may be one, in some spelling.
-    let special = NEVER_RESOLVE.iter().any(|zone| zone.as_bytes() == last) || last == b"localhost";
+    let special = NEVER_RESOLVE.iter().any(|zone| zone.as_bytes() == last)
+        || last == b"localhost"
+        || base == DOCKER_NAME.as_bytes();
     count > 1 && !last[0].is_ascii_digit() && !special
 }

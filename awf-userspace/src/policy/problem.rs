@@ -1,6 +1,6 @@
 //! Why a text is not a rule, and what to write instead.
 
-use super::{AddressClass, NameError, Place};
+use super::{AddressClass, NameError, Place, host_ports::PortProblem};
 
 /// A text that is not a rule, where it stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,8 +53,12 @@ pub enum Problem {
     Name(NameError),
     #[error("never resolves: {0} is reserved (RFC 6761, RFC 7686)")]
     NeverResolves(&'static str),
-    #[error("means services of this host, which need --allow-host-ports (not built yet)")]
+    #[error("is not localhost itself, by which rules name this host's loopback")]
     Localhost,
+    #[error("opens no port of this host by itself")]
+    NoHostPort,
+    #[error(transparent)]
+    HostPort(#[from] PortProblem),
     #[error("has the prefix length {0:?}; IPv4 allows 0 to 32, IPv6 0 to 128")]
     Prefix(String),
     #[error("has bits set behind its prefix")]

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{Protocol, pattern::Pattern};
+use super::{Problem, Protocol, RuleError, pattern::Pattern};
 
 /// Which list a rule stands in. The grammar is one; what is too broad to allow may be blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +73,20 @@ impl Rule {
         self.list
     }
 
+    /// What is wrong with `localhost` alone, where no port of the host is open.
+    pub(super) fn opens_nothing(&self) -> RuleError {
+        let advice = format!(
+            "add --allow-host-ports, as in `--allow-host-ports 3000,8080`, or write `{}:3000`",
+            self.text
+        );
+        RuleError {
+            text: self.text.to_string(),
+            place: self.place.clone(),
+            problem: Problem::NoHostPort,
+            advice: Some(advice),
+        }
+    }
+
     /// What the reader of the rule should know.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
@@ -91,6 +105,8 @@ impl fmt::Display for Rule {
 pub(super) enum Subject {
     Name(Pattern),
     Net(IpNet),
+    /// The host's loopback: `localhost`, `host.docker.internal`.
+    Local,
 }
 
 /// What was written before `://`.
@@ -190,6 +206,8 @@ pub enum Note {
     SingleLabel,
     /// A `*` among other characters, or with labels before it.
     StarInLabel,
+    /// A port of the host's loopback.
+    HostLoopback,
     /// The names below it belong to the customers of a hosting company.
     Hosting(String),
 }
@@ -211,6 +229,9 @@ impl fmt::Display for Note {
             }
             Self::SingleLabel => f.write_str("a name without a dot: an internal host or zone"),
             Self::StarInLabel => f.write_str("* stays within its label; in gh-aw-firewall it crosses dots"),
+            Self::HostLoopback => {
+                f.write_str("a service of this host, which the command reaches in place of its own")
+            }
             Self::Hosting(zone) => write!(f, "anybody can get a name below {zone} from who runs it"),
         }
     }

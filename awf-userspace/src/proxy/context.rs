@@ -46,7 +46,7 @@ pub(super) struct Context {
     pub(super) recorder: Arc<dyn Recorder>,
     pub(super) upstream: UpstreamProxies,
     pub(super) limits: Arc<Limits>,
-    /// Where the proxy itself listens.
+    /// Where the proxy itself listens, and what else of ours is where host services are.
     own: RwLock<Vec<SocketAddr>>,
     /// Connections that were nobody's.
     strangers: AtomicU64,
@@ -86,12 +86,12 @@ impl Context {
         (self.strangers.fetch_add(1, Ordering::Relaxed) + 1).is_power_of_two()
     }
 
-    /// Remembers that the proxy listens on `address`.
+    /// Remembers that `address` is a listener of ours.
     pub(super) fn listens_on(&self, address: SocketAddr) {
         self.own.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(canonical(address));
     }
 
-    /// Whether `address` is the proxy itself.
+    /// Whether `address` is a listener of ours.
     pub(super) fn is_own(&self, address: SocketAddr) -> bool {
         let own = self.own.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         own.contains(&canonical(address))
@@ -131,7 +131,8 @@ impl Context {
     /// name for which the command was last given that address, else of the address. The ports of the web have no
     /// such refusal, since TLS and HTTP there are answered in their own words.
     pub(super) fn closed_port(&self, at: SocketAddr) -> Option<(Host, Denied)> {
-        if [80, 443].contains(&at.port()) || self.policy.knows_port(at.port()) {
+        let local = self.policy.host_addresses(&Host::from(at.ip()), at.port()).is_some();
+        if local || [80, 443].contains(&at.port()) || self.policy.knows_port(at.port()) {
             return None;
         }
         let ip = at.ip().to_canonical();

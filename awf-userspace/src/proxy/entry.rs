@@ -17,6 +17,9 @@ use crate::{
     policy::{Denied, Host, Reason},
 };
 
+/// What an open port of the host's loopback is recorded as, whatever it was called.
+const LOCALHOST: &str = "localhost";
+
 /// Who is on the command's end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
@@ -146,7 +149,8 @@ impl Entry {
     }
 
     pub(super) fn target(&mut self, host: &Host, port: u16) {
-        self.record.host = Some(host.to_string());
+        let local = self.context.policy.host_addresses(host, port).is_some();
+        self.record.host = Some(if local { LOCALHOST.to_owned() } else { host.to_string() });
         self.record.port = Some(port);
     }
 

@@ -1,6 +1,6 @@
 //! Accepts connections, so many at once and no more, until told to stop.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -55,6 +55,11 @@ impl Proxy {
     /// Stops accepting; [`Proxy::serve`] returns when the connections have ended or [`Limits::drain`] is over.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Never dials `address`: a listener of ours that stands where host services do.
+    pub fn keep_from(&self, address: SocketAddr) {
+        self.context.listens_on(address);
     }
 
     /// Serves `listener` until [`Proxy::stop`]. Errors of accepting are survived, those of one connection are its

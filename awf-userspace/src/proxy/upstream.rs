@@ -15,7 +15,8 @@ use tokio::{
 
 use super::{ResolveError, chain, context::Context, context::denied, deny::Refusal, entry::Entry};
 use crate::{
-    policy::{DomainName, Host, Reason},
+    policy::{AddressClass, Denied, DomainName, Host, Reason},
+    sys::route,
     upstream_proxy::{UpstreamProxy, Use},
 };
 
@@ -74,11 +75,16 @@ pub(super) async fn reach(context: &Context, proxy: &UpstreamProxy) -> Result<Tc
 }
 
 async fn straight(context: &Context, host: &Host, port: u16) -> Result<TcpStream, Refusal> {
-    let found = match host {
-        Host::Ip(ip) => vec![*ip],
-        Host::Name(name) => resolve(context, name).await?,
+    let addresses = match context.policy.host_addresses(host, port) {
+        Some(loopback) => not_ours(context, host, &loopback, port)?,
+        None => {
+            let found = match host {
+                Host::Ip(ip) => vec![*ip],
+                Host::Name(name) => resolve(context, name).await?,
+            };
+            permitted(context, host, &found, port)?
+        }
     };
-    let addresses = permitted(context, host, &found, port)?;
     let limits = &context.limits;
     match timeout(limits.connect, race(&addresses, limits.attempt_delay)).await {
         Ok(Ok(stream)) => Ok(stream),
@@ -116,16 +122,38 @@ fn permitted(
     found: &[IpAddr],
     port: u16,
 ) -> Result<Vec<SocketAddr>, Refusal> {
+    let may_dial = |ip| match context.policy.may_dial(ip, port) {
+        Ok(()) if AddressClass::of(ip).is_global() && is_this_hosts(ip)? => {
+            context.policy.may_dial_own(ip, port)
+        }
+        verdict => verdict,
+    };
+    those_allowed(found, port, |address| {
+        outside_of_us(context, host, address)?;
+        may_dial(address.ip())
+    })
+}
+
+/// The host's loopback, but for our own listeners there.
+fn not_ours(
+    context: &Context,
+    host: &Host,
+    loopback: &[IpAddr],
+    port: u16,
+) -> Result<Vec<SocketAddr>, Refusal> {
+    those_allowed(loopback, port, |address| outside_of_us(context, host, address))
+}
+
+fn those_allowed(
+    found: &[IpAddr],
+    port: u16,
+    may_dial: impl Fn(SocketAddr) -> Result<(), Denied>,
+) -> Result<Vec<SocketAddr>, Refusal> {
     let mut refused = None;
     let mut addresses = Vec::with_capacity(found.len());
     for ip in found.iter().map(IpAddr::to_canonical) {
         let address = SocketAddr::new(ip, port);
-        if context.is_own(address) {
-            let message = format!("{host} port {port} is awf-bpf's own proxy");
-            refused = Some(denied(Reason::ForbiddenAddress, message));
-            continue;
-        }
-        match context.policy.may_dial(ip, port) {
+        match may_dial(address) {
             Ok(()) => addresses.push(address),
             Err(denied) => refused = Some(denied),
         }
@@ -134,6 +162,23 @@ fn permitted(
         Some(denied) if addresses.is_empty() => Err(denied.into()),
         _ => Ok(addresses),
     }
+}
+
+fn outside_of_us(context: &Context, host: &Host, address: SocketAddr) -> Result<(), Denied> {
+    if context.is_own(address) {
+        let message = format!("{host} port {} is awf-bpf itself", address.port());
+        return Err(denied(Reason::ForbiddenAddress, message));
+    }
+    Ok(())
+}
+
+/// Whether packets to `ip` stay on this host, as its routing tables say now: addresses come and go while a command
+/// runs.
+fn is_this_hosts(ip: IpAddr) -> Result<bool, Denied> {
+    route::is_local(ip).map_err(|error| {
+        let message = format!("whether {ip} is an address of this host cannot be told: {error}");
+        denied(Reason::ForbiddenAddress, message)
+    })
 }
 
 /// Happy eyeballs (RFC 8305 section 5): each address gets `delay` alone, or until the one before it has failed;

@@ -13,7 +13,7 @@ use crate::{
     audit::{Decision, EventKind, ProcessInfo, Record, Recorder},
     bpf::{Caller, Notice, Origins, Processes},
     dns::QuerySource,
-    policy::Reason,
+    policy::{Reason, host_ports},
     proxy::{Origin, OriginalDst, Owner},
 };
 
@@ -89,6 +89,7 @@ impl<A: Recorder> Refusals<A> {
             family: Some(origin.family as u8),
             proto: Some(protocol(notice.event.protocol)),
             process: notice.process,
+            allow_with: opened_by(notice.refusal, at),
             ..Record::new(EventKind::Kernel, Decision::Deny, reason(notice.refusal))
         };
         self.recorder.record(self.recorder.next_id(), record);
@@ -102,6 +103,12 @@ impl<A: Recorder> Refusals<A> {
         *count += 1;
         count.is_power_of_two()
     }
+}
+
+/// The flag that would have let it through.
+fn opened_by(refusal: Refusal, (ip, port): (IpAddr, u16)) -> Option<String> {
+    let local = refusal == Refusal::HostPort && host_ports::is_local_ip(ip);
+    host_ports::flag_for(port).filter(|_| local)
 }
 
 fn reason(refusal: Refusal) -> Reason {

@@ -108,7 +108,7 @@ pub(super) fn upstream(plan: &SessionPlan) -> Result<Upstream, SessionError> {
     let servers = match &plan.dns_servers {
         Some(servers) => servers.clone(),
         // Nothing will ever be resolved: a host without a resolver can still run the command.
-        None if plan.policy.allows_nothing() => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))],
+        None if !plan.policy.may_resolve() => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))],
         None => {
             let text = fs::read_to_string(RESOLV_CONF).map_err(SessionError::ResolvConf)?;
             parse_resolv_conf(&text, RESOLV_CONF)?

@@ -1,12 +1,13 @@
 //! The run as a story: lay the ground, enforce, serve, launch, wait, clear.
 
 use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
 };
 
-use awf_common::Globals;
+use awf_common::{Globals, PortSet};
 use tokio::{net::TcpListener, runtime::Runtime, sync::Notify, task::JoinHandle};
 
 use super::{
@@ -50,7 +51,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let upstream = Arc::new(prepare::upstream(&plan)?);
     // In a namespace of its own the command's side has known ports: the programs can be loaded meanwhile.
     let own = plan.network == NetworkMode::Isolated;
-    let loading = own.then(|| load(netns::PROXY_PORT, netns::DNS_PORT, own)).transpose()?;
+    let loading = own.then(|| load(&plan, netns::PROXY_PORT, netns::DNS_PORT)).transpose()?;
     super::reap_quietly();
 
     let mut ground = Ground::lay()?;
@@ -58,7 +59,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let audit = Arc::new(prepare::audit(&plan, ground.id())?);
     let loading = match loading {
         Some(loading) => loading,
-        None => load(network.proxy_addr.port(), network.dns_port, own)?,
+        None => load(&plan, network.proxy_addr.port(), network.dns_port)?,
     };
     ground.enforce(loading.finish()?)?;
     let run = Run::join(plan, limits, &mut ground, &network, &audit, upstream)?;
@@ -79,9 +80,11 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     Ok(Finished { outcome, summary, audit: audit.path().to_owned() })
 }
 
-fn load(proxy_port: u16, dns_port: u16, own: bool) -> Result<Loading, BpfError> {
-    let shared_netns = u8::from(!own);
-    Programs::start_loading(Globals { proxy_port, dns_port, shared_netns, reserved: [0; 3] })
+fn load(plan: &SessionPlan, proxy_port: u16, dns_port: u16) -> Result<Loading, BpfError> {
+    let shared_netns = u8::from(plan.network == NetworkMode::Host);
+    let mut host_ports = Box::new(PortSet::EMPTY);
+    plan.policy.host_ports().for_each(|port| host_ports.insert(port));
+    Programs::start_loading(Globals { proxy_port, dns_port, shared_netns, reserved: [0; 3] }, host_ports)
 }
 
 /// Two threads: one connection must not wait for another's resolver.
@@ -171,7 +174,14 @@ impl Run {
         network: CommandNetwork,
         test: SelfTest,
     ) -> Result<(Option<OwnedFd>, Servers), SessionError> {
+        let dns_port = network.dns_port;
         let (netns, proxy, udp, tcp) = network.into_parts();
+        if netns.is_none() {
+            // The stub is among the host's services then.
+            for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
+                self.proxy.keep_from(SocketAddr::new(ip, dns_port));
+            }
+        }
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let stub = Arc::clone(&self.stub).serve(udp, tcp, async move { stopped.notified().await });

@@ -11,4 +11,5 @@ pub mod landlock;
 pub mod namespace;
 pub mod pod;
 pub mod priority;
+pub mod route;
 pub mod signalfd;

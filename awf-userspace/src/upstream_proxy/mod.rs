@@ -14,7 +14,7 @@ pub use bypass::{Bypass, BypassError};
 pub use credentials::{Credentials, CredentialsError};
 pub use url::{DEFAULT_PORT, ProxyUrlError, UpstreamProxy};
 
-use crate::policy::{AddressClass, DomainName, Host};
+use crate::policy::{AddressClass, DomainName, Host, host_ports};
 
 /// What a connection is for, as proxy variables tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,6 @@ fn is_local(host: &Host) -> bool {
         Host::Ip(ip) => {
             matches!(AddressClass::of(*ip), Loopback | LinkLocal | Metadata | Multicast | Unspecified)
         }
-        Host::Name(name) => name.suffixes().last() == Some("localhost") || METADATA.contains(&name.as_str()),
+        Host::Name(name) => host_ports::is_local_name(name) || METADATA.contains(&name.as_str()),
     }
 }

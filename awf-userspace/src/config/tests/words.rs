@@ -78,7 +78,11 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
         "--user",
         "",
         "--allow-host-ports",
-        "5432",
+        "8000-8010,5000-6000,080",
+        "--allow-host-service-ports",
+        "22,6379-6380",
+        "--preset",
+        "x",
         "--tls",
         "on",
         "--mode",
@@ -89,7 +93,10 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
     .file("e.env", "OK=1\nexport A=1\n");
     let texts = case.texts();
     for expected in [
-        "--allow-host-ports: not built yet; leave it out",
+        "--preset: not built yet; leave it out, or name the domains with --allow-domains",
+        "--allow-host-ports: \"5000-6000\" opens port 5432 (PostgreSQL); if the command shall reach that, add --allow-host-service-ports 5432",
+        "--allow-host-ports: \"080\" is neither a port (1 to 65535, without leading zeros) nor a range of them, like 8000-8010",
+        "--allow-host-service-ports: \"6379-6380\" is no single port; ranges belong in --allow-host-ports",
         "--mode audit: not built yet; leave it out, or use --mode enforce",
         "--tls: not built yet; leave it out, or use --tls off",
         "--allow-domains: \"*.com\" is too broad: com is a public suffix, anybody may register names below it; name what is meant below it, like `example.com`",
@@ -112,7 +119,7 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
     ] {
         assert!(texts.iter().any(|text| text == expected), "missing: {expected}\nin: {texts:#?}");
     }
-    assert_eq!(texts.len(), 20, "{texts:#?}");
+    assert_eq!(texts.len(), 23, "{texts:#?}");
 }
 
 #[test]

@@ -88,6 +88,9 @@ fn ipv6_classes_end_where_they_should() {
         ("2001:3f::1", Reserved),
         ("2001:40::1", Global),
         ("fe00::1", Reserved),
+        ("fe80::5efe:198.51.100.1", LinkLocal),
+        ("fd00::200:5efe:198.51.100.1", Private),
+        ("64:ff9b:1::5efe:198.51.100.1", Reserved),
     ] {
         assert_eq!(class(text), expected, "{text}");
     }
@@ -109,6 +112,9 @@ fn an_ipv4_address_is_what_it_is_in_every_ipv6_disguise() {
             format!("64:ff9b::{v4}"),
             format!("2002:{high:x}:{low:x}::1"),
             format!("2001:0:{high:x}:{low:x}::"),
+            format!("2001:db8::5efe:{v4}"),
+            format!("2001:db8:1:2:200:5efe:{v4}"),
+            format!("2002:c633:6401::5efe:{v4}"),
             format!("2001:0:c633:6401::{:x}:{:x}", !high, !low),
         ] {
             let got = AddressClass::of(disguise.parse::<IpAddr>().unwrap());

@@ -2,6 +2,7 @@
 
 mod address;
 mod grammar;
+mod host_ports;
 mod judge;
 mod name;
 mod random;

@@ -70,7 +70,7 @@ const PORTS: [u16; 4] = [443, 80, 22, 8443];
 fn about<'a>(rules: &'a [Rule], list: List, name: &DomainName) -> Vec<(&'a Rule, bool)> {
     let base = |rule: &Rule| match &rule.subject {
         Subject::Name(pattern) => Some(pattern.base.clone()),
-        Subject::Net(_) => None,
+        Subject::Net(_) | Subject::Local => None,
     };
     let mut near: Vec<_> = rules
         .iter()

@@ -6,6 +6,7 @@ mod chain;
 mod chain_hostile;
 mod connect;
 mod ech;
+mod host_ports;
 mod http;
 mod life;
 mod other;
@@ -73,6 +74,7 @@ struct Names {
 
 impl Resolve for Names {
     fn resolve(&self, name: &DomainName) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send {
+        let again = self.asked.lock().unwrap().contains(&name.to_string());
         self.asked.lock().unwrap().push(name.to_string());
         let name = name.clone();
         async move {
@@ -80,6 +82,9 @@ impl Resolve for Names {
                 Some("missing") => Err(ResolveError::NoSuchName(name)),
                 Some("slow") => std::future::pending().await,
                 Some("six") => Ok(vec![Ipv6Addr::LOCALHOST.into()]),
+                // Public at first, so to say, and inside for whoever asks again.
+                Some("turning") if again => Ok(vec![[10, 0, 0, 1].into()]),
+                Some("mixed") => Ok(vec![[10, 0, 0, 1].into(), Ipv4Addr::LOCALHOST.into(), [0; 4].into()]),
                 Some("inside") => Ok(vec![[10, 0, 0, 1].into(), [169, 254, 169, 254].into()]),
                 _ => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
             }
@@ -159,7 +164,11 @@ impl Lab {
         };
         let allow = allow.iter().chain(&loopback).map(|text| rule(text, List::Allow));
         let block = block.iter().map(|text| rule(text, List::Block));
-        let policy = Arc::new(Policy::new(allow.chain(block).collect::<Vec<_>>()));
+        Self::of(listener, Policy::new(allow.chain(block).collect::<Vec<_>>()), upstream, limits)
+    }
+
+    fn of(listener: TcpListener, policy: Policy, upstream: UpstreamProxies, limits: Limits) -> Self {
+        let policy = Arc::new(policy);
         let (origins, names, log) = (Arc::default(), Arc::default(), Arc::default());
         let proxy = Arc::new(Proxy::new(
             policy,
