@@ -1,6 +1,7 @@
-//! What the firewall costs: start of a command, latency of a connection, bulk throughput; each beside the same
+//! What the firewall costs: start of a command, a long policy, latency of a connection, bulk throughput; each beside the same
 //! without it, in alternating rounds of one run on one machine. The ratios are the result.
 
+mod scale;
 mod stats;
 
 use std::{
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let bench = Bench::new();
     println!("awf-bpf: {}", tools::awf_bpf().display());
     bench.starts();
+    scale::run(&tools::awf_bpf(), &std::env::temp_dir());
     println!("\n{:34} {:>10} {:>10} {:>10} {:>10} {:>7}", "", "direct", "p90", "awf-bpf", "p90", "ratio");
     for (name, addr, tls) in [
         ("connect + GET, clear, IPv4", addr4(80), false),

@@ -31,7 +31,7 @@ mod suffix;
 pub mod verdict;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use address::AddressClass;
 pub use builder::{Builder, Sheet};

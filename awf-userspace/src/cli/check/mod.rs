@@ -15,9 +15,7 @@ use crate::{
     policy::{List, Policy},
 };
 
-pub(crate) use self::answer::answer;
-#[cfg(test)]
-pub(crate) use self::target::parse;
+pub(crate) use self::{answer::answer, target::parse};
 
 /// Something is denied.
 const EXIT_DENIED: u8 = 1;
@@ -48,7 +46,7 @@ pub(super) struct CheckArgs {
 pub(super) fn check(args: &CheckArgs) -> u8 {
     logging::start(LogLevel::Warn);
     let resolved = resolve_policy(&args.policy, &Inputs::read_policy(&args.policy));
-    let questions = args.targets.iter().map(|target| target::parse(target)).collect::<Vec<_>>();
+    let questions = args.targets.iter().map(|target| parse(target)).collect::<Vec<_>>();
     let mut invalid = questions.iter().filter_map(|question| question.as_ref().err()).peekable();
     let is_invalid = invalid.peek().is_some();
     let policy = match resolved {

@@ -5,7 +5,7 @@ mod grammar;
 mod host_ports;
 mod judge;
 mod name;
-mod random;
+pub(crate) mod random;
 
 use super::{Host, List, Place, Policy, Protocol, Rule, RuleError, Target, Verdict};
 

@@ -7,7 +7,7 @@ use crate::policy::{
 };
 
 /// splitmix64: the same numbers in every run.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -18,11 +18,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, most: usize) -> usize {
+    pub(crate) fn below(&mut self, most: usize) -> usize {
         usize::try_from(self.next() % most as u64).unwrap()
     }
 
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub(crate) fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len())]
     }
 
@@ -131,7 +131,7 @@ fn file(path: &str, list: List, entries: &[String], whole: &mut Vec<Rule>, build
 fn the_compiled_policy_agrees_with_the_definition() {
     let mut random = Random(7);
     let mut seen = std::collections::BTreeMap::new();
-    for _ in 0..3000 {
+    for _ in 0..1000 {
         let (mut whole, mut builder) = (Vec::new(), Builder::default());
         for _ in 0..random.below(4) {
             if let Ok(rule) = Rule::parse(&random.rule(), List::Allow, Place::Flag("--allow-domains")) {
@@ -160,5 +160,5 @@ fn the_compiled_policy_agrees_with_the_definition() {
         assert_eq!(lined.allows_nothing(), kept.allows_nothing());
     }
     // Each answer was among them often enough to mean something.
-    assert!(seen.len() == 5 && seen.values().all(|count| *count > 1000), "{seen:?}");
+    assert!(seen.len() == 5 && seen.values().all(|count| *count > 300), "{seen:?}");
 }

@@ -4,6 +4,7 @@
 mod attacks;
 mod chain;
 mod chain_hostile;
+mod checked;
 mod connect;
 mod ech;
 mod host_ports;
