@@ -20,6 +20,15 @@ pub trait Resolve: Send + Sync + 'static {
     /// IPv6 and IPv4 addresses of `name`, in the order to try them; never empty.
     fn resolve(&self, name: &DomainName) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send;
 
+    /// The addresses of a host that the operator named and the command cannot choose: found as other programs of this
+    /// machine find it (hosts file, search domains), where the resolver does not know it.
+    fn resolve_host(
+        &self,
+        name: &DomainName,
+    ) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send {
+        self.resolve(name)
+    }
+
     /// The names for which the command was lately given `ip` as an answer, the latest first. They are all that is
     /// known of a connection whose protocol carries no name (SSH, databases); such a name is judged, and resolved
     /// and dialled anew, like any other. Without an implementation these connections need a rule of addresses.

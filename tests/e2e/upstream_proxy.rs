@@ -90,6 +90,40 @@ fn a_raw_protocol_goes_through_a_tunnel_and_the_server_speaks_first() {
     assert_eq!(proxy.targets(), [format!("CONNECT allowed.test:{port}")]);
 }
 
+/// `inner.test` resolves at the proxy only, and the clients here take no notice of proxy variables.
+#[test]
+fn a_name_that_only_the_proxy_resolves_is_reached_without_variables() {
+    let lab = Lab::new();
+    let proxy = ForwardProxy::start(lab.world(), None);
+    let port = tcp::PORT;
+    let rules = format!("inner.test,tcp://inner.test:{port},allowed.test");
+    let script = format!(
+        "curl -sS -4 https://inner.test/; curl -sS -6 https://inner.test/; curl -sS http://inner.test/
+         exec 3<>/dev/tcp/inner.test/{port}; head -n1 <&3"
+    );
+    for run in [through(&lab, &rules).no_proxy_env(), through(&lab, &rules).no_proxy_env().host_network()] {
+        let before = proxy.targets().len();
+        let out = run.sh(&script);
+        out.ok().stdout_contains(tcp::BANNER.trim_end()).allowed("inner.test");
+        assert_eq!(out.stdout().matches("hello from inner.test").count(), 3, "{out}");
+        let (tls, raw) = ("CONNECT inner.test:443".to_owned(), format!("CONNECT inner.test:{port}"));
+        assert_eq!(proxy.targets()[before..], [tls.clone(), tls, "GET http://inner.test/".into(), raw]);
+    }
+    // An address stands for its name only: the same one, dialled as another name, is that other name or nothing.
+    let out = through(&lab, &rules).no_proxy_env().sh("a=$(dig +short inner.test A); echo \"$a\"
+         curl -sS --resolve allowed.test:443:$a https://allowed.test/
+         ! curl -sS --resolve denied.test:443:$a https://denied.test/
+         ! curl -sSk https://$a/
+         ! dig denied.test | grep -q NOERROR");
+    out.ok().stdout_contains("198.18.0.1").stdout_contains("hello from allowed.test");
+    out.denied("denied.test", "not_in_allowlist");
+    // Without the proxy it does not exist.
+    lab.awf().allow("inner.test").no_proxy_env().run(&["curl", "-sS", "https://inner.test/"]).fails().fast();
+    let asked = lab.queries().all();
+    let leaked = asked.iter().filter(|query| query.name == "allowed.test").count();
+    assert_eq!(leaked, 0, "names that the proxy resolves are not asked for here: {asked:#?}");
+}
+
 #[test]
 fn the_callers_variables_name_it_and_what_they_exempt_is_dialled() {
     let lab = Lab::new();

@@ -14,6 +14,7 @@ mod refusal;
 mod serve;
 mod servers;
 mod source;
+mod stand_in;
 mod stub;
 mod upstream;
 mod wire;
@@ -22,6 +23,7 @@ pub use error::DnsError;
 pub use serve::Limits;
 pub use servers::{PORT, parse_resolv_conf};
 pub use source::QuerySource;
+pub use stand_in::StandIns;
 pub use stub::DnsStub;
 pub use upstream::Upstream;
 

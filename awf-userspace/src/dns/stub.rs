@@ -14,6 +14,7 @@ use super::{
     local::{self, Place},
     note,
     refusal::Refusal,
+    stand_in::StandIns,
     upstream::{AskError, Found},
     wire::{self, ErrorCode, Question, Received, Reply, Transport},
 };
@@ -37,6 +38,7 @@ pub struct DnsStub<A> {
     recorder: Arc<A>,
     pub(super) source: Arc<dyn QuerySource>,
     given: Given,
+    stand_ins: StandIns,
     pub(super) limits: Limits,
     pub(super) questions: Arc<Semaphore>,
     pub(super) connections: Arc<Semaphore>,
@@ -99,7 +101,15 @@ impl<A: Recorder> DnsStub<A> {
         let questions = Arc::new(Semaphore::new(limits.questions));
         let connections = Arc::new(Semaphore::new(limits.connections));
         let given = Given::default();
-        Self { policy, upstream, recorder, source, given, limits, questions, connections }
+        let stand_ins = StandIns::default();
+        Self { policy, upstream, recorder, source, given, stand_ins, limits, questions, connections }
+    }
+
+    /// Gives addresses that stand for names.
+    #[must_use]
+    pub fn with_stand_ins(mut self, stand_ins: StandIns) -> Self {
+        self.stand_ins = stand_ins;
+        self
     }
 
     /// Judges one message without waiting for anything.
@@ -172,6 +182,15 @@ impl<A: Recorder> DnsStub<A> {
 
     /// Asks upstream and makes the answer.
     pub(super) async fn ask(&self, ask: Ask) -> Vec<u8> {
+        match self.stand_ins.answer(&ask.name, &ask.question) {
+            Some(Ok(records)) => {
+                let reply = Reply::records(records);
+                self.note(note::allowed(&ask.question, &ask.peer, Reason::Allowed, &ask.rule, &reply, None));
+                return wire::write(&ask.question, reply, ask.peer.transport);
+            }
+            Some(Err(refusal)) => return self.refuse(&ask.question, &ask.peer, refusal),
+            None => {}
+        }
         let found = self.upstream.ask(&ask.name, ask.question.query.query_type()).await;
         let Ask { question, peer, name, rule, begun } = ask;
         let (reason, reply) = match found {
@@ -231,6 +250,18 @@ impl<A: Recorder> Resolve for DnsStub<A> {
     }
 
     fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {
-        self.given.names_of(ip, Instant::now())
+        match self.stand_ins.name_of(ip) {
+            Some(name) => vec![name],
+            None => self.given.names_of(ip, Instant::now()),
+        }
+    }
+
+    async fn resolve_host(&self, name: &DomainName) -> Result<Vec<IpAddr>, ResolveError> {
+        let asked = self.upstream.resolve(name).await;
+        let Err(error) = asked else { return asked };
+        match tokio::net::lookup_host((name.as_str(), 0)).await {
+            Ok(found) => Ok(found.map(|address| address.ip()).collect()),
+            Err(_) => Err(error),
+        }
     }
 }

@@ -25,12 +25,17 @@ type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveErro
 /// [`Resolve`] behind a pointer, so that only [`Context::new`] is generic.
 pub(super) trait AnyResolve: Send + Sync {
     fn resolve_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a>;
+    fn resolve_host_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a>;
     fn names_of(&self, ip: IpAddr) -> Vec<DomainName>;
 }
 
 impl<R: Resolve> AnyResolve for R {
     fn resolve_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a> {
         Box::pin(self.resolve(name))
+    }
+
+    fn resolve_host_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a> {
+        Box::pin(self.resolve_host(name))
     }
 
     fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {

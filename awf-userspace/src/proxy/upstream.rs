@@ -65,9 +65,9 @@ pub(super) fn may_ask(context: &Context, host: &Host, port: u16) -> Result<(), R
 pub(super) async fn reach(context: &Context, proxy: &UpstreamProxy) -> Result<TcpStream, Refusal> {
     let found = match &proxy.host {
         Host::Ip(ip) => vec![*ip],
-        Host::Name(name) => {
-            resolve(context, name).await.map_err(|refusal| chain::failed(proxy, &refusal.denied.message))?
-        }
+        Host::Name(name) => resolve(context, name, context.resolver.resolve_host_boxed(name))
+            .await
+            .map_err(|refusal| chain::failed(proxy, &refusal.denied.message))?,
     };
     let addresses: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, proxy.port)).collect();
     let stream = race(&addresses, context.limits.attempt_delay).await;
@@ -80,7 +80,7 @@ async fn straight(context: &Context, host: &Host, port: u16) -> Result<TcpStream
         None => {
             let found = match host {
                 Host::Ip(ip) => vec![*ip],
-                Host::Name(name) => resolve(context, name).await?,
+                Host::Name(name) => resolve(context, name, context.resolver.resolve_boxed(name)).await?,
             };
             permitted(context, host, &found, port)?
         }
@@ -99,9 +99,13 @@ async fn straight(context: &Context, host: &Host, port: u16) -> Result<TcpStream
     }
 }
 
-async fn resolve(context: &Context, name: &DomainName) -> Result<Vec<IpAddr>, Refusal> {
+async fn resolve(
+    context: &Context,
+    name: &DomainName,
+    asking: impl Future<Output = Result<Vec<IpAddr>, ResolveError>>,
+) -> Result<Vec<IpAddr>, Refusal> {
     let limit = context.limits.resolve;
-    match timeout(limit, context.resolver.resolve_boxed(name)).await {
+    match timeout(limit, asking).await {
         Ok(Ok(found)) if !found.is_empty() => Ok(found),
         Ok(Ok(_)) => {
             let error = ResolveError::NoAddress(name.clone());

@@ -21,7 +21,7 @@ use crate::{
     audit::{JsonSink, Summary},
     bpf::{BpfError, Events, Loading, Origins, Processes, Programs},
     config::{NetworkMode, SessionPlan},
-    dns::{DnsError, DnsStub, Upstream},
+    dns::{DnsError, DnsStub, StandIns, Upstream},
     jail::SelfTest,
     launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals},
     netns::{self, CommandNetwork},
@@ -129,7 +129,9 @@ impl Run {
         let upstream_proxies = prepare::upstream_proxies(&plan, &own);
         let policy = Arc::new(plan.policy.clone().with_own_addresses(own));
         let source = Arc::<KernelView>::clone(&kernel);
-        let stub = Arc::new(DnsStub::new(Arc::clone(&policy), upstream, Arc::clone(audit), source));
+        let stub = DnsStub::new(Arc::clone(&policy), upstream, Arc::clone(audit), source);
+        let proxies = upstream_proxies.clone();
+        let stub = Arc::new(stub.with_stand_ins(StandIns::new(move |name| proxies.carries(name))));
         let proxy = Arc::new(Proxy::new(
             policy,
             Arc::clone(&kernel),

@@ -58,6 +58,14 @@ impl UpstreamProxies {
         self.http.is_none() && self.tunnel.is_none()
     }
 
+    /// Whether `name` goes through a proxy, for some use on some port.
+    #[must_use]
+    pub fn carries(&self, name: &DomainName) -> bool {
+        // No entry of a bypass list is about port 0, so that those of one port only do not count.
+        let host = Host::Name(name.clone());
+        [Use::Http, Use::Tunnel].into_iter().any(|usage| self.of(usage, &host, 0).is_some())
+    }
+
     /// What to tell the user, a line each; never credentials.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

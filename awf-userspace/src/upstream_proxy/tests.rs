@@ -170,6 +170,15 @@ fn each_use_has_its_proxy() {
     assert_eq!(UpstreamProxies::default().of(Use::Http, &host("x.test"), 80), None);
 }
 
+#[test]
+fn names_that_a_proxy_carries_for_some_use_or_port() {
+    let proxies = both("direct.test,port.test:443");
+    let carries = |text: &str| proxies.carries(&DomainName::parse(text).unwrap());
+    assert!(carries("x.test") && carries("port.test"));
+    assert!(!carries("direct.test") && !carries("localhost") && !carries("metadata.google.internal"));
+    assert!(!UpstreamProxies::default().carries(&DomainName::parse("x.test").unwrap()));
+}
+
 /// A rule that opens such a host means the one here; the proxy would dial its own.
 #[test]
 fn what_is_another_host_there_is_never_asked_of_a_proxy() {
