@@ -38,6 +38,31 @@ fn check(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
+/// Of the host's loopback, opened by flags and by the file.
+#[test]
+fn host_ports_are_checked_like_the_rest() {
+    let text = "[policy]\nallow_host_ports = \"8000-8010\"\nallow-host-service-ports = [\"6379\"]\n";
+    let dir =
+        Dir::new("host", &[("p.toml", text), ("bad.toml", "[policy]\nallow_host_ports = [\n\"5432\"]\n")]);
+    for (target, code, said) in [
+        ("http://localhost:8000", 0, "by --allow-host-ports 8000-8010"),
+        ("http://127.0.0.1:8000", 0, "by --allow-host-ports 8000-8010"),
+        ("tcp://[::1]:8010", 0, "by --allow-host-ports 8000-8010"),
+        ("tcp://host.docker.internal:6379", 0, "by --allow-host-service-ports 6379"),
+        ("http://app.localhost:3000", 0, "by localhost:3000"),
+        ("tcp://localhost:8011", 1, "--allow-host-ports 8011"),
+        ("tcp://127.0.0.1:5432", 1, "--allow-host-service-ports 5432"),
+        ("tcp://127.0.0.53:8000", 1, "address_not_allowed"),
+    ] {
+        let (status, stdout, stderr) = check(&dir.0, &["-c", "p.toml", "-d", "localhost:3000", target]);
+        assert_eq!(status, Some(code), "{target}: {stdout}{stderr}");
+        assert!(stdout.contains(said), "{target}: {stdout}");
+    }
+    let (status, _, stderr) = check(&dir.0, &["-c", "bad.toml", "localhost:80"]);
+    assert_eq!(status, Some(2));
+    assert!(stderr.contains("bad.toml:3: \"5432\" opens port 5432 (PostgreSQL)"), "{stderr}");
+}
+
 #[test]
 fn each_target_is_a_line_and_the_exit_code_sums_them_up() {
     let dir = Dir::new("lines", &[("allow.txt", "# ours\n\nfile.test\n")]);

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use super::ruleset::RulesetError;
 use crate::{
-    policy::{RuleError, host_ports::PortProblem},
+    policy::{Place, RuleError, host_ports::PortProblem},
     upstream_proxy::{BypassError, CredentialsError, ProxyUrlError},
 };
 
@@ -54,8 +54,8 @@ pub enum ConfigError {
     DeadlineTime(String),
     #[error("--container-workdir {}: not an absolute path; it is looked up inside, where there is no current directory", .0.display())]
     Workdir(PathBuf),
-    #[error("{flag}: {text:?} {problem}")]
-    HostPort { flag: &'static str, text: String, problem: PortProblem },
+    #[error("{place}: {text:?} {problem}")]
+    HostPort { place: Place, text: String, problem: PortProblem },
     #[error("--user: the name is empty; write a user or a uid")]
     User,
     #[error("-e {0:?}: not NAME=VALUE, nor the NAME of a variable to pass on")]

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use toml::{
@@ -10,12 +11,15 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{ConfigError, Inputs, PolicyArgs, rules::unread};
+use super::{ConfigError, Inputs, PolicyArgs, lists, rules::unread};
+use crate::policy::Place;
 
 /// What `[policy]` may hold: the names of the flags, also with `-` for `_`. Each is a string or a list of strings.
-pub(super) const KEYS: [&str; 7] = [
+pub(super) const KEYS: [&str; 9] = [
     "allow_domains",
     "allow_domains_file",
+    "allow_host_ports",
+    "allow_host_service_ports",
     "allow_ip",
     "block_domains",
     "block_domains_file",
@@ -41,6 +45,22 @@ impl ConfigFile {
     /// The strings of one of [`KEYS`].
     pub(super) fn items(&self, key: &str) -> &[Item] {
         self.lists.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The entries of a list, each with its place: those typed behind `flag`, then those of one of [`KEYS`].
+    pub(super) fn texts<'a>(
+        &'a self,
+        key: &str,
+        flag: &'static str,
+        typed: &'a [String],
+    ) -> impl Iterator<Item = (&'a str, Place)> {
+        let shown: Arc<str> = self.path.display().to_string().into();
+        let typed = typed.iter().map(move |text| (text, Place::Flag(flag)));
+        let line = move |item: &Item| Place::Line { path: Arc::clone(&shown), line: item.line };
+        let written = self.items(key).iter().map(move |item| (&item.text, line(item)));
+        typed
+            .chain(written)
+            .flat_map(|(text, place)| lists::items(text.split(',')).map(move |text| (text, place.clone())))
     }
 
     /// The same as paths.

@@ -1,14 +1,11 @@
-//! Lists of rules and ports: comma-separated texts, and files of one rule a line.
+//! Lists of rules: comma-separated texts, and files of one rule a line.
 
-use std::{ops::RangeInclusive, path::Path};
+use std::path::Path;
 
 use bytes::Bytes;
 
-use super::{ConfigError, PolicyArgs, rules::Mistakes};
-use crate::policy::{
-    Builder, List,
-    host_ports::{self, Grant, PortProblem},
-};
+use super::{ConfigError, rules::Mistakes};
+use crate::policy::{Builder, List};
 
 /// The rules of a file: one a line or separated by commas, comments from `#` to the end of the line.
 pub(super) fn file(
@@ -45,26 +42,6 @@ pub(super) fn file(
             }
         }
     }
-}
-
-/// Ports of the host's loopback, by flags.
-pub(super) fn host_ports(args: &PolicyArgs, errors: &mut Vec<ConfigError>) -> Vec<Grant> {
-    let (ports, services) = ("--allow-host-ports", "--allow-host-service-ports");
-    let mut grants = Vec::new();
-    let mut add = |flag, text: &str, parsed: Result<RangeInclusive<u16>, PortProblem>| match parsed {
-        Ok(parsed) => grants.push(Grant::by_flag(flag, parsed)),
-        Err(problem) => errors.push(ConfigError::HostPort { flag, text: text.to_owned(), problem }),
-    };
-    for text in items(args.allow_host_ports.iter().flat_map(|value| value.split(','))) {
-        add(ports, text, host_ports::parse_ports(text));
-    }
-    for text in items(args.allow_host_service_ports.iter().flat_map(|value| value.split(','))) {
-        add(services, text, host_ports::parse_service_port(text).map(|port| port..=port));
-    }
-    for port in [80, 443].into_iter().filter(|_| args.enable_host_access) {
-        grants.push(Grant::by_flag("--enable-host-access", port..=port));
-    }
-    grants
 }
 
 /// Commas at the end and blank lines are nobody's mistake.

@@ -13,6 +13,7 @@ mod env_file;
 mod env_names;
 mod error;
 mod file;
+mod host_ports;
 mod inputs;
 mod lists;
 mod plan;

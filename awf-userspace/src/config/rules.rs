@@ -3,16 +3,11 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use bytes::Bytes;
 
-use super::{
-    ConfigError, Inputs, Notice, PolicyArgs,
-    file::{ConfigFile, Item},
-    lists, ruleset,
-};
+use super::{ConfigError, Inputs, Notice, PolicyArgs, file::ConfigFile, host_ports, lists, ruleset};
 use crate::policy::{Builder, List, Place, Policy, Rule, RuleError};
 
 /// How many mistakes, or notes, of one file are told before the rest is counted.
@@ -29,17 +24,11 @@ pub(super) fn policy(
     let block = |text: &str, place| Rule::parse(text, List::Block, place);
     let address = |text: &str, place| Rule::parse_address(text, List::Allow, place);
     let mut builder = Builder::default();
-    let shown = config.path.display().to_string().into();
     let mut add = |values: &[String], key, flag, parse: &dyn Fn(&str, Place) -> Result<Rule, RuleError>| {
-        let typed = values.iter().map(|value| (value, Place::Flag(flag)));
-        let line = |item: &Item| Place::Line { path: Arc::clone(&shown), line: item.line };
-        let written = config.items(key).iter().map(|item| (&item.text, line(item)));
-        for (text, place) in typed.chain(written) {
-            for rule in lists::items(text.split(',')).map(|text| parse(text, place.clone())) {
-                match rule {
-                    Ok(rule) => builder.rule(rule),
-                    Err(error) => errors.push(error.into()),
-                }
+        for (text, place) in config.texts(key, flag, values) {
+            match parse(text, place) {
+                Ok(rule) => builder.rule(rule),
+                Err(error) => errors.push(error.into()),
             }
         }
     };
@@ -64,7 +53,7 @@ pub(super) fn policy(
             }
         }
     });
-    let policy = builder.build().with_host_ports(lists::host_ports(args, errors));
+    let policy = builder.build().with_host_ports(host_ports::grants(args, config, errors));
     errors.extend(policy.without_host_ports().into_iter().map(ConfigError::from));
     policy
 }

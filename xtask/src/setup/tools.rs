@@ -36,9 +36,12 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("iproute2", Sign::Program("ip")),
     ("nodejs", Sign::ProgramAnywhere("node")),
     ("npm", Sign::ProgramAnywhere("npm")),
+    ("postgresql-client", Sign::Program("psql")),
     ("python3", Sign::File("/usr/bin/python3")),
     ("python3-pip", Sign::PythonModule("pip")),
     ("python3-requests", Sign::PythonModule("requests")),
+    // The server's program is in it, too, under another name.
+    ("redis-tools", Sign::Program("redis-check-rdb")),
     ("tinyproxy-bin", Sign::Program("tinyproxy")),
     ("wget", Sign::Program("wget")),
 ];

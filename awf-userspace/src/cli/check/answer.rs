@@ -36,8 +36,10 @@ pub(crate) fn answer(policy: &Policy, question: &Question) -> Answer {
         None => policy.decide_any(host, *port),
     };
     let dialled = decided.and_then(|route| match host {
-        Host::Ip(ip) => policy.may_dial(*ip, *port).map(|()| route),
-        Host::Name(_) => Ok(route),
+        Host::Ip(ip) if policy.host_addresses(host, *port).is_none() => {
+            policy.may_dial(*ip, *port).map(|()| route)
+        }
+        _ => Ok(route),
     });
     let did_you_mean = match (&dialled, host) {
         (Err(denied), Host::Name(name)) if denied.rule.is_none() => policy.did_you_mean(name),
