@@ -1,8 +1,12 @@
 //! From names to addresses and back: what the proxy asks for and the DNS side answers, which do not know each other.
 
+mod server;
+
 use std::{future::Future, net::IpAddr};
 
-use crate::policy::DomainName;
+pub use server::{At, CertificateName, NameServer};
+
+use crate::policy::{DomainName, Reason};
 
 /// Why a name gave no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +17,9 @@ pub enum ResolveError {
     NoAddress(DomainName),
     #[error("resolving {name}: {why}")]
     Failed { name: DomainName, why: String },
+    /// The question was not asked.
+    #[error("{why}")]
+    Refused { reason: Reason, why: String },
 }
 
 /// Resolves an allowed name outside the command's network.
@@ -27,6 +34,15 @@ pub trait Resolve: Send + Sync + 'static {
         name: &DomainName,
     ) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send {
         self.resolve(name)
+    }
+
+    /// Whether `name` may be told to somebody outside who looks it up in our place (an upstream proxy).
+    ///
+    /// # Errors
+    /// [`ResolveError::Refused`], as resolving it would be.
+    fn may_tell(&self, name: &DomainName) -> Result<(), ResolveError> {
+        let _ = name;
+        Ok(())
     }
 
     /// The names for which the command was lately given `ip` as an answer, the latest first. They are all that is

@@ -72,6 +72,7 @@ impl Serialize for Line<'_> {
         known(&mut map, "bytes_down", record.bytes_down)?;
         known(&mut map, "ms", record.ms)?;
         known(&mut map, "requests", record.requests)?;
+        known(&mut map, "count", record.count)?;
         if let Some(process) = &record.process {
             process_fields(&mut map, process)?;
         }

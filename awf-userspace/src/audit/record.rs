@@ -113,6 +113,8 @@ pub struct Record {
     /// Of a connection whose decision is that of its HTTP requests, each with a record before this one: how many.
     /// The decision is the worst of theirs, and has been counted with them.
     pub requests: Option<u64>,
+    /// How many equal events this record stands for, if more than one.
+    pub count: Option<u64>,
     pub process: Option<ProcessInfo>,
 }
 
@@ -139,6 +141,7 @@ impl Record {
             bytes_down: None,
             ms: None,
             requests: None,
+            count: None,
             process: None,
         }
     }

@@ -46,24 +46,24 @@ struct Row {
     count: u64,
     programs: BTreeSet<String>,
     allow_with: Option<String>,
-    /// How often each process (0: not known) asked for each kind of record; see [`Row::is_new_lookup`].
-    lookups: HashMap<u32, [u32; KINDS]>,
+    /// How often each process (0: not known) asked for each kind of record; see [`Row::new_lookups`].
+    lookups: HashMap<u32, [u64; KINDS]>,
 }
 
 impl Row {
-    /// One getaddrinfo(3) asks for IPv4 and IPv6 addresses, a browser also for the service: one look-up to its
-    /// user, who is told of one. So a process has looked a name up as often as it asked for the kind of record it
-    /// asked for most.
-    fn is_new_lookup(&mut self, query: &Record) -> bool {
+    /// How many look-ups a record of `times` equal queries adds. One getaddrinfo(3) asks for IPv4 and IPv6 addresses, a
+    /// browser also for the service: one look-up to its user, who is told of one. So a process has looked a name up as
+    /// often as it asked for the kind of record it asked for most.
+    fn new_lookups(&mut self, query: &Record, times: u64) -> u64 {
         let pid = query.process.as_ref().map_or(0, |process| process.pid);
         if self.lookups.len() >= LOOKERS_MAX && !self.lookups.contains_key(&pid) {
-            return true;
+            return times;
         }
         let kinds = self.lookups.entry(pid).or_default();
-        let most = kinds.iter().copied().max().unwrap_or(0);
+        let before = kinds.iter().copied().max().unwrap_or(0);
         let kind = &mut kinds[kind(query)];
-        *kind = kind.saturating_add(1);
-        *kind > most
+        *kind = kind.saturating_add(times);
+        (*kind).saturating_sub(before)
     }
 }
 
@@ -95,31 +95,33 @@ impl Summary {
             self.allowed += u64::from(record.event != EventKind::Dns);
             return;
         }
+        let times = record.count.unwrap_or(1);
         let target = Target { host: host(record), port: record.port, reason: record.reason };
         if self.targets.len() >= TARGETS_MAX && !self.targets.contains_key(&target) {
-            self.beyond += 1;
-            self.count(record.decision);
+            self.beyond += times;
+            self.count(record.decision, times);
             return;
         }
         let row = self.targets.entry(target).or_default();
-        if record.event == EventKind::Dns && !row.is_new_lookup(record) {
+        let times = if record.event == EventKind::Dns { row.new_lookups(record, times) } else { times };
+        if times == 0 {
             return;
         }
-        row.count += 1;
+        row.count += times;
         if let Some(program) = program(record).filter(|_| row.programs.len() < PROGRAMS_MAX) {
             row.programs.insert(program);
         }
         if row.allow_with.is_none() {
             row.allow_with.clone_from(&record.allow_with);
         }
-        self.count(record.decision);
+        self.count(record.decision, times);
     }
 
-    fn count(&mut self, decision: Decision) {
+    fn count(&mut self, decision: Decision, times: u64) {
         match decision {
             Decision::Allow => {}
-            Decision::Deny => self.denied += 1,
-            Decision::WouldDeny => self.would_deny += 1,
+            Decision::Deny => self.denied += times,
+            Decision::WouldDeny => self.would_deny += times,
         }
     }
 

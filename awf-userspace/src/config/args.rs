@@ -50,7 +50,8 @@ pub struct ExecArgs {
     #[arg(long, value_enum, default_value_t, help_heading = "Policy", hide = true)]
     pub tls: TlsArg,
 
-    /// Resolvers to ask for allowed names: 198.51.100.53, [2001:db8::53]:53. Default: the host's.
+    /// Resolvers to ask for allowed names: 198.51.100.53, [2001:db8::53]:53, tcp://ADDRESS, tls://ADDRESS#NAME,
+    /// https://NAME/dns-query. Default: the host's.
     #[arg(long, value_name = "LIST", help_heading = "Policy")]
     pub dns_servers: Vec<String>,
 
@@ -72,6 +73,10 @@ pub struct ExecArgs {
     /// The file with its credentials, one line `user:password`.
     #[arg(long, value_name = "FILE", help_heading = "Policy")]
     pub upstream_proxy_auth_file: Option<PathBuf>,
+    /// Ask for names over HTTPS: the same as --dns-servers with this URL.
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "https://dns.google/dns-query",
+        help_heading = "Policy")]
+    pub dns_over_https: Option<String>,
 
     /// The network the command sees.
     #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Sandbox")]

@@ -8,9 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, parser::Va
 enum Takes {
     Nothing,
     Value,
-    MaybeValue,
 }
-use Takes::{MaybeValue, Nothing, Value};
+use Takes::{Nothing, Value};
 
 /// About images, containers, and the way awf steers Docker.
 const DOCKER: &[(&str, Option<char>, Takes)] = &[
@@ -55,7 +54,6 @@ const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
     ("allow-urls", None, Value, Some("allow the whole host with --allow-domains")),
     ("chroot", None, Value, None),
     ("diagnostic-logs", None, Nothing, Some("use --log-level debug")),
-    ("dns-over-https", None, MaybeValue, Some("name resolvers with --dns-servers")),
     ("enable-dind", None, Nothing, None),
     ("enable-dlp", None, Nothing, None),
     ("memory-limit", None, Value, None),
@@ -80,7 +78,6 @@ fn hidden(name: &'static str, short: Option<char>, takes: Takes) -> Arg {
     match takes {
         Nothing => arg.action(ArgAction::Count),
         Value => arg.action(ArgAction::Append),
-        MaybeValue => arg.action(ArgAction::Append).num_args(0..=1),
     }
 }
 

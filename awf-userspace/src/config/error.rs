@@ -27,10 +27,13 @@ pub enum ConfigError {
     Config { path: PathBuf, line: usize, why: String },
     #[error("--ruleset-file {}: {why}", path.display())]
     Ruleset { path: PathBuf, why: RulesetError },
+    #[error("{flag}: {text:?} {why}")]
+    DnsServer { flag: &'static str, text: String, why: String },
     #[error(
-        "--dns-servers: {0:?} is not an address; write 198.51.100.53, 198.51.100.53:5353 or [2001:db8::53]:53"
+        "--dns-servers: {0} is asked in clear text beside encrypted servers, so that who disturbs these would get \
+         the questions; name servers of one kind"
     )]
-    DnsServer(String),
+    DnsServersMixed(String),
     #[error("{place}: {why}; --upstream-proxy none goes without a proxy")]
     UpstreamProxy { place: &'static str, why: ProxyUrlError },
     #[error(

@@ -15,7 +15,8 @@ use super::{ConfigError, Inputs, PolicyArgs, lists, rules::unread};
 use crate::policy::Place;
 
 /// What `[policy]` may hold: the names of the flags, also with `-` for `_`. Each is a string or a list of strings.
-pub(super) const KEYS: [&str; 9] = [
+pub(super) const KEYS: [&str; 10] = [
+    "allow_dns",
     "allow_domains",
     "allow_domains_file",
     "allow_host_ports",

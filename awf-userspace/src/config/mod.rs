@@ -16,6 +16,7 @@ mod file;
 mod host_ports;
 mod inputs;
 mod lists;
+mod name_servers;
 mod plan;
 mod policy_args;
 mod resolve;

@@ -1,9 +1,9 @@
 //! What a run is: the plain data that `session` carries out.
 
-use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use super::{Deadlines, EnvPlan};
-use crate::{policy::Policy, upstream_proxy::UpstreamProxies};
+use crate::{policy::Policy, resolve::NameServer, upstream_proxy::UpstreamProxies};
 
 /// Everything about a run that is known before it starts.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct SessionPlan {
     pub identity: IdentitySource,
     pub network: NetworkMode,
     /// Where names are resolved; `None` is the host's own configuration.
-    pub dns_servers: Option<Vec<SocketAddr>>,
+    pub dns_servers: Option<Vec<NameServer>>,
     /// How long the proxy waits for what.
     pub deadlines: Deadlines,
     /// What is not dialled straight away.
@@ -135,6 +135,9 @@ impl fmt::Display for SessionPlan {
         for grant in self.policy.host_grants() {
             writeln!(f, "host       {}", grant.rule())?;
         }
+        for rule in self.policy.record_rules() {
+            writeln!(f, "allow-dns  {rule}")?;
+        }
         if self.policy.allows_nothing() {
             writeln!(f, "allow      nothing: the command has no network")?;
         }
@@ -178,6 +181,6 @@ fn or<T: PartialEq>(value: T, wanted: T, yes: &'static str, no: &'static str) ->
     if value == wanted { yes } else { no }
 }
 
-fn join(servers: &[SocketAddr]) -> String {
+fn join(servers: &[NameServer]) -> String {
     servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }

@@ -40,6 +40,11 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "LIST", help_heading = "Policy")]
     pub allow_ip: Vec<String>,
 
+    /// DNS records beside addresses that may be asked for: TXT:example.com, TXT+MX:example.com,
+    /// SRV:_imap._tcp.example.com (repeatable).
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub allow_dns: Vec<String>,
+
     /// Ports of this host's loopback the command may reach, as localhost or host.docker.internal: 3000,8000-8010
     /// (repeatable).
     ///

@@ -1,14 +1,12 @@
 //! From words to a plan. Pure: files and environment were read before; every error is collected.
 
-use std::{ffi::OsString, net::SocketAddr};
+use std::ffi::OsString;
 
 use super::{
     ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, PolicyArgs,
     Resolved, SessionPlan,
     args::{ModeArg, TlsArg},
-    env,
-    file::{self, ConfigFile},
-    lists, rules, upstream, values,
+    env, file, name_servers, rules, upstream, values,
 };
 use crate::policy::Policy;
 
@@ -33,7 +31,7 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         env: env::plan(args, inputs, &mut errors, &mut notices),
         identity: identity(args, inputs, &mut errors),
         network: args.network,
-        dns_servers: dns_servers(&args.dns_servers, &config, &mut errors),
+        dns_servers: name_servers::servers(args, &config, &mut errors),
         deadlines: Deadlines::read(&args.deadline, &mut errors),
         upstream_proxies: upstream::proxies(args, inputs, &mut errors, &mut notices),
         audit_dir: args.audit_dir.as_ref().or(args.proxy_logs_dir.as_ref()).cloned(),
@@ -60,7 +58,7 @@ pub fn resolve_policy(args: &PolicyArgs, inputs: &Inputs) -> Result<(Policy, Vec
     let mut errors = Vec::new();
     let config = file::load(args, inputs, &mut errors);
     let policy = rules::policy(args, &config, inputs, &mut errors);
-    dns_servers(&[], &config, &mut errors);
+    name_servers::written(&config, &mut errors);
     if errors.is_empty() {
         let notices = rules::notices(&policy);
         return Ok((policy, notices));
@@ -105,25 +103,6 @@ fn identity(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> 
         sudo_gid: var("SUDO_GID"),
         sudo_user: var("SUDO_USER"),
     }
-}
-
-fn dns_servers(
-    typed: &[String],
-    config: &ConfigFile,
-    errors: &mut Vec<ConfigError>,
-) -> Option<Vec<SocketAddr>> {
-    let texts = lists::items(typed.iter().flat_map(|value| value.split(',')));
-    let mut servers: Vec<_> = texts.filter_map(|text| keep(values::dns_server(text), errors)).collect();
-    for item in config.items("dns_servers") {
-        for text in lists::items(item.text.split(',')) {
-            let placed = |error: ConfigError| {
-                let (path, why) = (config.path.clone(), error.to_string());
-                ConfigError::Config { path, line: item.line, why }
-            };
-            servers.extend(keep(values::dns_server(text).map_err(placed), errors));
-        }
-    }
-    (!servers.is_empty()).then_some(servers)
 }
 
 fn keep<T>(result: Result<T, ConfigError>, errors: &mut Vec<ConfigError>) -> Option<T> {

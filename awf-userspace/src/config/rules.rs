@@ -3,12 +3,17 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 
-use super::{ConfigError, Inputs, Notice, PolicyArgs, file::ConfigFile, host_ports, lists, ruleset};
-use crate::policy::{Builder, List, Place, Policy, Rule, RuleError};
+use super::{
+    ConfigError, Inputs, Notice, PolicyArgs,
+    file::{ConfigFile, Item},
+    host_ports, lists, ruleset,
+};
+use crate::policy::{Builder, List, Place, Policy, RecordRule, Rule, RuleError};
 
 /// How many mistakes, or notes, of one file are told before the rest is counted.
 const MOST_OF_A_FILE: usize = 20;
@@ -54,8 +59,27 @@ pub(super) fn policy(
         }
     });
     let policy = builder.build().with_host_ports(host_ports::grants(args, config, errors));
+    let policy = policy.with_records(records(args, config, errors));
     errors.extend(policy.without_host_ports().into_iter().map(ConfigError::from));
     policy
+}
+
+/// The rules of `--allow-dns`.
+fn records(args: &PolicyArgs, config: &ConfigFile, errors: &mut Vec<ConfigError>) -> Vec<RecordRule> {
+    let path: Arc<str> = config.path.display().to_string().into();
+    let typed = args.allow_dns.iter().map(|text| (text, Place::Flag("--allow-dns")));
+    let line = |item: &Item| Place::Line { path: Arc::clone(&path), line: item.line };
+    let written = config.items("allow_dns").iter().map(|item| (&item.text, line(item)));
+    let mut rules = Vec::new();
+    for (text, place) in typed.chain(written) {
+        for rule in lists::items(text.split(',')).map(|text| RecordRule::parse(text, place.clone())) {
+            match rule {
+                Ok(rule) => rules.push(rule),
+                Err(error) => errors.push(error.into()),
+            }
+        }
+    }
+    rules
 }
 
 /// The mistakes of one file: the first ones, and how many more there are.

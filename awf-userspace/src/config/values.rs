@@ -1,14 +1,8 @@
-//! Single values of flags: times and resolvers.
+//! Single values of flags: times.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::ConfigError;
-
-/// The port of DNS.
-const DNS_PORT: u16 = 53;
 
 /// Minutes (awf's meaning), or a number with its unit: `90s`, `30m`, `2h`. Zero is not a time.
 pub(super) fn timeout(text: &str) -> Result<Duration, ConfigError> {
@@ -25,16 +19,4 @@ pub(super) fn timeout(text: &str) -> Result<Duration, ConfigError> {
     // Bounded so that a deadline can be computed from it: a century is enough.
     let total = count.checked_mul(seconds).filter(|total| (1..=100 * 366 * 86_400).contains(total));
     total.map(Duration::from_secs).ok_or_else(bad)
-}
-
-/// One resolver: an address, with a port if it is not 53.
-pub(super) fn dns_server(text: &str) -> Result<SocketAddr, ConfigError> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, DNS_PORT));
-    }
-    match text.parse::<SocketAddr>() {
-        Ok(addr) if addr.port() != 0 => Ok(addr),
-        _ => Err(ConfigError::DnsServer(text.to_owned())),
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::{
+    rr::{DNSClass, Name, RData, Record, RecordType},
+    serialize::binary::BinEncodable as _,
+};
 
 /// A shorter time to live would have the command ask again for each connection, in seconds.
 pub(super) const TTL_MIN: u32 = 5;
@@ -13,8 +16,10 @@ pub(super) const NEGATIVE_TTL_MAX: u32 = 60;
 
 /// The longest CNAME chain followed.
 const CHAIN_MAX: usize = 9;
-/// Most addresses passed on.
-const ADDRESSES_MAX: usize = 64;
+/// Most records passed on.
+const RECORDS_MAX: usize = 64;
+/// Most bytes of their data; what is beyond is left out, record by record.
+const BYTES_MAX: usize = 16 * 1024;
 
 /// The CNAME chain from `name` to its records of type `kind`, in order, each with a bounded time to live.
 /// Empty when the chain does not end in such records; what is not part of it (unasked-for records) is left
@@ -29,8 +34,9 @@ pub(super) fn chain(name: &Name, kind: RecordType, records: &[Record]) -> Vec<Re
         let here = || records.iter().filter(|r| r.dns_class == DNSClass::IN && r.name == *owner);
         let found: Vec<_> = here()
             .filter(|r| r.record_type() == kind)
-            .take(ADDRESSES_MAX)
-            .map(|r| bounded(r, owner))
+            .take(RECORDS_MAX)
+            .scan(BYTES_MAX, |left, r| Some(fits(r, left).then(|| bounded(r, owner))))
+            .flatten()
             .collect();
         if !found.is_empty() {
             kept.extend(found);
@@ -45,6 +51,15 @@ pub(super) fn chain(name: &Name, kind: RecordType, records: &[Record]) -> Vec<Re
         owner = target;
     }
     Vec::new()
+}
+
+/// The chain with its first owner spelt as in `asked`: clients that mix the case of their questions
+/// (draft-vixie-dnsext-dns0x20) compare.
+pub(super) fn spelt(mut chain: Vec<Record>, asked: &Name) -> Vec<Record> {
+    for record in chain.iter_mut().filter(|record| record.name == *asked) {
+        record.name = asked.clone();
+    }
+    chain
 }
 
 /// Takes out the addresses that must not be named; the number taken out.
@@ -64,6 +79,16 @@ pub(super) fn addresses(records: &[Record]) -> impl Iterator<Item = IpAddr> {
 pub(super) fn bounded_soa(mut soa: Record) -> Record {
     soa.ttl = soa.ttl.min(NEGATIVE_TTL_MAX);
     soa
+}
+
+fn fits(record: &Record, left: &mut usize) -> bool {
+    let size = match &record.data {
+        RData::A(_) | RData::AAAA(_) => 16,
+        data => data.to_bytes().map_or(usize::MAX, |bytes| bytes.len()),
+    };
+    let fits = size <= *left;
+    *left -= if fits { size } else { 0 };
+    fits
 }
 
 fn bounded(record: &Record, owner: &Name) -> Record {
@@ -137,6 +162,6 @@ mod tests {
     #[test]
     fn many_addresses_are_cut() {
         let records: Vec<_> = (0..=255).map(|n| a("x.test.", n, 60)).collect();
-        assert_eq!(kept("x.test.", &records).len(), ADDRESSES_MAX);
+        assert_eq!(kept("x.test.", &records).len(), RECORDS_MAX);
     }
 }

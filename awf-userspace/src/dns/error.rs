@@ -1,6 +1,8 @@
 //! What can go wrong with name resolution as a whole; what goes wrong with one query is in its answer.
 
-use std::{io, net::SocketAddr};
+use std::io;
+
+use crate::resolve::NameServer;
 
 /// Why names cannot be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -11,8 +13,10 @@ pub enum DnsError {
     BadServer { path: String, line: usize, value: String },
     #[error("{path} names no name server; use --dns-servers")]
     NoServer { path: String },
-    #[error("setting up the resolver for {servers:?}: {why}")]
-    Resolver { servers: Vec<SocketAddr>, why: String },
+    #[error("there is no name server to ask; use --dns-servers")]
+    NoServers,
+    #[error("{0}: no name server to look up its own name; write its address behind a #")]
+    NoFinder(NameServer),
     #[error("taking over a {0} socket of the resolver: {1}")]
     Socket(&'static str, #[source] io::Error),
     #[error("the resolver was given no socket to answer on")]

@@ -49,6 +49,11 @@ pub(super) fn place(question: &Name, name: &DomainName, kind: RecordType, host: 
     Place::Loopback(data.map(|data| Record::from_rdata(question.clone(), TTL, data)).into_iter().collect())
 }
 
+/// Names that no server knows (RFC 6761, RFC 7686). No rule allows one; this is the second lock.
+pub(super) fn is_never_asked(name: &DomainName) -> bool {
+    ["localhost", "invalid", "onion"].iter().any(|zone| in_zone(name.as_str(), zone))
+}
+
 fn in_zone(name: &str, zone: &str) -> bool {
     name.strip_suffix(zone).is_some_and(|head| head.is_empty() || head.ends_with('.'))
 }

@@ -2,20 +2,23 @@
 //! ([`Upstream`]) that asks the host's servers for allowed names only.
 //!
 //! ```text
-//! serve (sockets) -> wire::read -> stub: local, policy -> refusal | upstream -> answer -> wire::write
+//! serve (sockets) -> wire::read -> stub: local, policy -> refusal | upstream (cache, budget) -> answer, svcb -> wire::write
 //! ```
 
 mod answer;
+mod budget;
 mod error;
 mod given;
 mod local;
 mod note;
 mod refusal;
+mod repeats;
 mod serve;
 mod servers;
 mod source;
 mod stand_in;
 mod stub;
+mod svcb;
 mod upstream;
 mod wire;
 

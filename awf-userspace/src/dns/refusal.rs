@@ -30,6 +30,11 @@ impl Refusal {
         Self { code: ResponseCode::Refused, error: ErrorCode::NotSupported, denied }
     }
 
+    /// The policy allows the name, but not records of this type.
+    pub(super) fn record(denied: Denied) -> Self {
+        Self { code: ResponseCode::Refused, error: ErrorCode::NotSupported, denied }
+    }
+
     /// The name has no address the command may have. The name is there and may have addresses of the other
     /// family, so this is "no such record", not "no such name".
     pub(super) fn addresses(message: String) -> Self {

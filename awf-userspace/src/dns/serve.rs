@@ -7,11 +7,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    DnsError, DnsStub, note,
+    DnsError, DnsStub, note, repeats,
     stub::{Peer, Step},
     wire::Transport,
 };
@@ -67,14 +67,36 @@ impl<A: Recorder> DnsStub<A> {
             let listener = taken.map_err(|e| DnsError::Socket("TCP", e))?;
             tasks.spawn(connections(Arc::clone(&self), listener));
         }
+        let _last = LastNotes(Arc::clone(&self));
+        if tasks.is_empty() {
+            return Err(DnsError::NoSocket);
+        }
+        tasks.spawn(count_repeats(Arc::clone(&self)));
         tokio::select! {
             () = shutdown => Ok(()),
-            ended = tasks.join_next() => Err(match ended {
-                None => DnsError::NoSocket,
-                Some(Ok(never)) => match never {},
-                Some(Err(e)) => DnsError::Task(e.to_string()),
+            Some(ended) = tasks.join_next() => Err(match ended {
+                Ok(never) => match never {},
+                Err(e) => DnsError::Task(e.to_string()),
             }),
         }
+    }
+}
+
+/// Records the repeats that still wait, however serving ends.
+struct LastNotes<A: Recorder>(Arc<DnsStub<A>>);
+
+impl<A: Recorder> Drop for LastNotes<A> {
+    fn drop(&mut self) {
+        self.0.note_repeats(true);
+    }
+}
+
+async fn count_repeats<A: Recorder>(stub: Arc<DnsStub<A>>) -> Never {
+    let mut clock = interval(repeats::INTERVAL / 2);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        clock.tick().await;
+        stub.note_repeats(false);
     }
 }
 

@@ -14,18 +14,20 @@ use super::{
     local::{self, Place},
     note,
     refusal::Refusal,
+    repeats::Repeats,
     stand_in::StandIns,
-    upstream::{AskError, Found},
+    svcb,
+    upstream::{AskError, Asked, Found},
     wire::{self, ErrorCode, Question, Received, Reply, Transport},
 };
 use crate::{
     audit::{ProcessInfo, Record, Recorder},
-    policy::{DomainName, Policy, Reason, Verdict},
+    policy::{Chosen, DomainName, Policy, Reason, Verdict},
     resolve::{Resolve, ResolveError},
 };
 
-/// Answers the command's queries. Only an A or AAAA query for an allowed name ever leads to a question
-/// upstream; of any other nothing leaves this process.
+/// Answers the command's queries. Only a query for an allowed name, and for its addresses or for records that a rule
+/// allows, ever leads to a question upstream; of any other nothing leaves this process.
 ///
 /// A denied name "does not exist" (NXDOMAIN). REFUSED would be the honest word, but glibc takes it for a
 /// broken server (measured with 2.36): it sends each query twice, stops at the first entry of the search
@@ -39,6 +41,7 @@ pub struct DnsStub<A> {
     pub(super) source: Arc<dyn QuerySource>,
     given: Given,
     stand_ins: StandIns,
+    repeats: Repeats,
     pub(super) limits: Limits,
     pub(super) questions: Arc<Semaphore>,
     pub(super) connections: Arc<Semaphore>,
@@ -100,9 +103,9 @@ impl<A: Recorder> DnsStub<A> {
     ) -> Self {
         let questions = Arc::new(Semaphore::new(limits.questions));
         let connections = Arc::new(Semaphore::new(limits.connections));
-        let given = Given::default();
+        let (given, repeats) = (Given::default(), Repeats::new(Instant::now()));
         let stand_ins = StandIns::default();
-        Self { policy, upstream, recorder, source, given, stand_ins, limits, questions, connections }
+        Self { policy, upstream, recorder, source, given, stand_ins, repeats, limits, questions, connections }
     }
 
     /// Gives addresses that stand for names.
@@ -150,34 +153,48 @@ impl<A: Recorder> DnsStub<A> {
             }
             Place::Elsewhere => {}
         }
-        match self.policy.judge_name(&name) {
+        match self.judge_records(&name, kind) {
+            Verdict::Deny(denied) if denied.reason == Reason::DnsTypeRefused => {
+                refuse(Refusal::record(denied))
+            }
             Verdict::Deny(denied) => refuse(Refusal::policy(denied)),
-            Verdict::Allow(allowed) => self.judge_type(question, peer, name, allowed.rule),
+            Verdict::Allow(_) if !self.recorder.is_keeping() => {
+                refuse(Refusal::failure(Reason::AuditFailed, "the audit record cannot be written"))
+            }
+            Verdict::Allow(allowed) => {
+                let (peer, rule) = (peer.clone(), allowed.rule);
+                self.answer_or_ask(Ask { question, peer, name, rule, begun: Instant::now() })
+            }
         }
     }
 
-    /// Goes on with an allowed name.
-    fn judge_type(&self, question: Question, peer: &Peer, name: DomainName, rule: Arc<str>) -> Step {
-        match question.query.query_type() {
-            RecordType::A | RecordType::AAAA if !self.recorder.is_keeping() => {
-                let refusal = Refusal::failure(Reason::AuditFailed, "the audit record cannot be written");
-                Step::Send(self.refuse(&question, peer, refusal))
-            }
-            RecordType::A | RecordType::AAAA => {
-                Step::Ask(Ask { question, peer: peer.clone(), name, rule, begun: Instant::now() })
-            }
-            // "No such record": a client that learnt of HTTP/3 or of an ECH key would try what the proxy
-            // must refuse.
-            RecordType::HTTPS | RecordType::SVCB => {
-                let reply = Reply::records(Vec::new());
-                self.note(note::allowed(&question, peer, Reason::Allowed, &rule, &reply, None));
-                Step::Send(wire::write(&question, reply, peer.transport))
-            }
-            _ => {
-                let refusal = Refusal::kind("only A and AAAA records are answered");
-                Step::Send(self.refuse(&question, peer, refusal))
-            }
+    /// Addresses, and what clients ask for beside them, are part of a name that may be connected to; other records have
+    /// rules of their own.
+    fn judge_records(&self, name: &DomainName, kind: RecordType) -> Verdict {
+        match kind {
+            RecordType::A | RecordType::AAAA => self.policy.judge_name(name),
+            RecordType::HTTPS | RecordType::SVCB => match self.policy.judge_name(name) {
+                Verdict::Deny(denied) => match self.policy.judge_record(name, kind.into()) {
+                    Verdict::Deny(_) => Verdict::Deny(denied),
+                    allowed => allowed,
+                },
+                allowed => allowed,
+            },
+            _ => self.policy.judge_record(name, kind.into()),
         }
+    }
+
+    /// What is known is answered at once.
+    fn answer_or_ask(&self, ask: Ask) -> Step {
+        match self.upstream.known(&self.asked(&ask)) {
+            Some(found) => Step::Send(self.answer(ask, Ok(found))),
+            None => Step::Ask(ask),
+        }
+    }
+
+    fn asked<'a>(&self, ask: &'a Ask) -> Asked<'a> {
+        let chosen = self.policy.chosen(&ask.name);
+        Asked { name: &ask.name, kind: ask.question.query.query_type(), chosen }
     }
 
     /// Asks upstream and makes the answer.
@@ -191,20 +208,24 @@ impl<A: Recorder> DnsStub<A> {
             Some(Err(refusal)) => return self.refuse(&ask.question, &ask.peer, refusal),
             None => {}
         }
-        let found = self.upstream.ask(&ask.name, ask.question.query.query_type()).await;
+        let found = self.upstream.ask(&self.asked(&ask)).await;
+        self.answer(ask, found)
+    }
+
+    fn answer(&self, ask: Ask, found: Result<Found, AskError>) -> Vec<u8> {
         let Ask { question, peer, name, rule, begun } = ask;
         let (reason, reply) = match found {
-            Ok(Found::Records(records)) => match self.pass_on(&question, &records) {
-                Ok(answers) => {
-                    // Before the answer leaves: the connection it is for may follow at once.
-                    self.given.add(&name, answer::addresses(&answers), Instant::now());
-                    (Reason::Allowed, Reply::records(answers))
-                }
+            Ok(Found::Records(records)) => match self.pass_on(&question, &name, records) {
+                Ok(answers) => (Reason::Allowed, Reply::records(answers)),
                 Err(refusal) => return self.refuse(&question, &peer, refusal),
             },
             Ok(Found::NoData { soa }) => (Reason::Allowed, Reply::negative(ResponseCode::NoError, soa)),
             Ok(Found::NoSuchName { soa }) => (Reason::Allowed, Reply::negative(ResponseCode::NXDomain, soa)),
-            Err(AskError { why, .. }) => {
+            Err(AskError::Tunnelling(why)) => {
+                let refusal = Refusal::name(Reason::DnsTunnelling, why);
+                return self.refuse(&question, &peer, refusal);
+            }
+            Err(AskError::Failed { why, .. }) => {
                 log::warn!("resolving {}: {why}", question.query.name());
                 (Reason::ResolveFailed, Reply::refusal(ResponseCode::ServFail, ErrorCode::NetworkError, why))
             }
@@ -216,15 +237,22 @@ impl<A: Recorder> DnsStub<A> {
     /// The records the command may have. The proxy looks each name up itself, so a forbidden address in an
     /// answer would open nothing there; but what is direct for the command, its own loopback, must not go by
     /// an outside name.
-    fn pass_on(&self, question: &Question, records: &[DnsRecord]) -> Result<Vec<DnsRecord>, Refusal> {
-        let name = question.query.name();
-        let mut answers = answer::chain(name, question.query.query_type(), records);
+    fn pass_on(
+        &self,
+        question: &Question,
+        name: &DomainName,
+        records: Vec<DnsRecord>,
+    ) -> Result<Vec<DnsRecord>, Refusal> {
+        let mut answers = svcb::filter(answer::spelt(records, question.query.name()), name, &self.policy);
         let forbidden = answer::retain_addresses(&mut answers, |ip| self.policy.may_answer(ip));
         if forbidden > 0 && answer::addresses(&answers).next().is_none() {
             return Err(Refusal::addresses(format!(
                 "{name} leads only to addresses that must not be dialled"
             )));
         }
+        // Before the answer leaves: the connection it is for may follow at once.
+        let told = answer::addresses(&answers).chain(svcb::hints(&answers));
+        self.given.add(name, told, Instant::now());
         Ok(answers)
     }
 
@@ -240,13 +268,26 @@ impl<A: Recorder> DnsStub<A> {
     }
 
     pub(super) fn note(&self, record: Record) {
-        self.recorder.record(self.recorder.next_id(), record);
+        if let Some(record) = self.repeats.take(record, Instant::now()) {
+            self.recorder.record(self.recorder.next_id(), record);
+        }
+    }
+
+    /// Records the repeated queries whose time has come; all of them at the `end`.
+    pub(super) fn note_repeats(&self, end: bool) {
+        for record in self.repeats.due(Instant::now(), end) {
+            self.recorder.record(self.recorder.next_id(), record);
+        }
     }
 }
 
 impl<A: Recorder> Resolve for DnsStub<A> {
     async fn resolve(&self, name: &DomainName) -> Result<Vec<IpAddr>, ResolveError> {
-        self.upstream.resolve(name).await
+        self.upstream.resolve(name, self.policy.chosen(name)).await
+    }
+
+    fn may_tell(&self, name: &DomainName) -> Result<(), ResolveError> {
+        self.upstream.tell(name, &self.policy.chosen(name))
     }
 
     fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {
@@ -257,7 +298,9 @@ impl<A: Recorder> Resolve for DnsStub<A> {
     }
 
     async fn resolve_host(&self, name: &DomainName) -> Result<Vec<IpAddr>, ResolveError> {
-        let asked = self.upstream.resolve(name).await;
+        // The operator's choice, all of it: nobody tunnels by it.
+        let chosen = Chosen { part: "", owner: name.as_str(), zone: None };
+        let asked = self.upstream.resolve(name, chosen).await;
         let Err(error) = asked else { return asked };
         match tokio::net::lookup_host((name.as_str(), 0)).await {
             Ok(found) => Ok(found.map(|address| address.ip()).collect()),

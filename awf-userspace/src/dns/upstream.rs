@@ -1,26 +1,35 @@
 //! [`Upstream`]: asks the host's name servers, from the host's network, for names the policy allows.
 
+mod cache;
+mod dial;
+mod found;
+mod server;
+
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use hickory_proto::{
-    op::ResponseCode,
-    rr::{Name, Record, RecordType},
-};
-use hickory_resolver::{
-    TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::{DnsError as AnswerError, NetError, runtime::TokioRuntimeProvider},
-};
+use hickory_proto::rr::RecordType;
 use tokio::time::timeout;
 
-use super::{DnsError, answer};
+use self::{
+    cache::{Cache, Known},
+    server::Server,
+};
+pub(super) use self::{
+    dial::Roots,
+    found::{AskError, Found},
+};
+use super::{
+    DnsError, answer,
+    budget::{Budget, Exhausted},
+    local,
+};
 use crate::{
-    policy::DomainName,
-    resolve::{Resolve, ResolveError},
+    policy::{Chosen, DomainName, Reason},
+    resolve::{NameServer, ResolveError},
 };
 
 /// From a question to its answer or failure, whatever the servers do.
@@ -30,85 +39,121 @@ const TOTAL: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(300);
 /// How long a silent first server is left in peace.
 const STANDBY: Duration = Duration::from_secs(30);
-/// Answers kept of one server.
-const CACHE: u64 = 4096;
-/// Queries at once on one TCP connection to a server.
-const ACTIVE: usize = 256;
 
-/// What the servers say of a name.
-#[derive(Clone, Debug)]
-pub(super) enum Found {
-    /// CNAME chain and records of the type asked for, as they came.
-    Records(Vec<Record>),
-    /// The name is there, records of this type are not.
-    NoData {
-        soa: Option<Record>,
-    },
-    NoSuchName {
-        soa: Option<Record>,
-    },
-}
-
-/// The servers said nothing usable.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{why}")]
-pub(super) struct AskError {
-    pub(super) why: String,
-    /// No answer came, which says something of the server, not of the name.
-    silent: bool,
-}
-
-impl AskError {
-    fn new(why: impl ToString) -> Self {
-        Self { why: why.to_string(), silent: false }
-    }
-}
+/// How long a name that was told to somebody outside counts as known there.
+const TOLD: Duration = Duration::from_secs(60);
 
 /// The resolver for allowed names, with a cache. It reads no file, never uses the system's getaddrinfo(3),
-/// and sends a name as it is, without search domains.
+/// and sends a name as it is, without search domains. What is asked is what was allowed: the target of an alias is a
+/// name somebody else chose, and following it is the work of the server that was asked (RFC 1034, 5.3.1); one that
+/// leaves it to us answers a chain without an end, and so no address.
 ///
 /// Servers are asked one after the other: a second one may know another world (the public DNS after a
-/// company's own), so its "no such name" must not win a race. hickory's own pool gives a silent first server
-/// the time of all of them, hence one resolver a server.
+/// company's own), so its "no such name" must not win a race.
 ///
-/// Its sockets are made when they are needed, in the network namespace of the thread that runs it.
+/// Its sockets are made when they are needed, in the network namespace of the thread that runs it; so are TLS and the
+/// list of trusted certificates, which a run with plain servers does not wait for.
 #[derive(Debug)]
 pub struct Upstream {
-    servers: Vec<TokioResolver>,
+    servers: Vec<Server>,
+    cache: Cache,
+    budget: Budget,
     /// A server that answered when the first was silent, and until when it is asked first.
     standby: Mutex<Option<(usize, Instant)>>,
 }
 
+/// One question for an allowed name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) name: &'a DomainName,
+    pub(super) kind: RecordType,
+    pub(super) chosen: Chosen<'a>,
+}
+
 impl Upstream {
-    /// Asks `servers`, the first first, the next only when it does not answer.
+    /// Asks `servers`, the first first, the next only when it does not answer. The names of servers are looked up at
+    /// `finders`, in clear text.
     ///
     /// # Errors
-    /// When `servers` is empty or a resolver cannot be made.
-    pub fn new(servers: &[SocketAddr]) -> Result<Self, DnsError> {
-        let error = |why: String| DnsError::Resolver { servers: servers.to_vec(), why };
+    /// When `servers` is empty, or `finders` is and a server has a name only.
+    pub fn new(servers: &[NameServer], finders: &[SocketAddr]) -> Result<Self, DnsError> {
+        Self::with_roots(servers, finders, &Roots::Host)
+    }
+
+    pub(super) fn with_roots(
+        servers: &[NameServer],
+        finders: &[SocketAddr],
+        roots: &Roots,
+    ) -> Result<Self, DnsError> {
         let share = u32::try_from(servers.len()).ok().and_then(|count| TOTAL.checked_div(count));
-        let share = share.ok_or_else(|| error("there is no server".to_owned()))?;
-        let resolver = |server: &SocketAddr| {
-            let config = ResolverConfig::from_name_servers(vec![name_server(*server)]);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-                .with_options(options(share))
-                .build()
-                .map_err(|e| error(e.to_string()))
+        let share = share.ok_or(DnsError::NoServers)?;
+        let finder = match servers.iter().find(|server| server.needs_lookup()) {
+            None => None,
+            Some(server) if finders.is_empty() => return Err(DnsError::NoFinder(server.clone())),
+            Some(_) => {
+                let finders: Vec<_> = finders.iter().copied().map(NameServer::Plain).collect();
+                Some(Arc::new(Self::with_roots(&finders, &[], roots)?))
+            }
         };
+        let server = |at: &NameServer| Server::new(at.clone(), share, roots.clone(), finder.clone());
         Ok(Self {
-            servers: servers.iter().map(resolver).collect::<Result<_, _>>()?,
+            servers: servers.iter().map(server).collect(),
+            cache: Cache::default(),
+            budget: Budget::default(),
             standby: Mutex::default(),
         })
     }
 
+    /// The answer, if it is known without asking anybody.
+    pub(super) fn known(&self, asked: &Asked<'_>) -> Option<Found> {
+        let now = Instant::now();
+        if local::is_never_asked(asked.name) {
+            return Some(Found::NoSuchName { soa: None });
+        }
+        match self.cache.get(asked.name, asked.kind, now) {
+            Known::Fresh(found) => Some(found),
+            Known::Stale(found) if self.budget.is_short(&asked.chosen, now) => Some(found),
+            Known::Stale(_) | Known::Nothing => None,
+        }
+    }
+
     /// Asks for the records of one type.
-    pub(super) async fn ask(&self, name: &DomainName, kind: RecordType) -> Result<Found, AskError> {
+    pub(super) async fn ask(&self, asked: &Asked<'_>) -> Result<Found, AskError> {
+        if let Some(found) = self.known(asked) {
+            return Ok(found);
+        }
+        let bill = self.budget.charge(&asked.chosen, Instant::now());
+        let bill = bill.map_err(|e| AskError::Tunnelling(too_much(asked.name, &e)))?;
+        let found = self.ask_servers(asked).await?;
+        if matches!(found, Found::NoSuchName { .. }) {
+            self.budget.charge_again(bill);
+        }
+        self.cache.put(asked.name, asked.kind, &found, Instant::now());
+        Ok(found)
+    }
+
+    /// Charges a name that somebody else will look up; once in [`TOLD`], however often it is used.
+    pub(super) fn tell(&self, name: &DomainName, chosen: &Chosen<'_>) -> Result<(), ResolveError> {
+        let now = Instant::now();
+        // No question has this type: it stands for the telling.
+        if matches!(self.cache.get(name, RecordType::ANY, now), Known::Fresh(_)) {
+            return Ok(());
+        }
+        self.budget.charge(chosen, now).map_err(|e| {
+            let why = too_much(name, &e);
+            ResolveError::Refused { reason: Reason::DnsTunnelling, why }
+        })?;
+        self.cache.put_for(name, RecordType::ANY, &Found::NoData { soa: None }, now, TOLD);
+        Ok(())
+    }
+
+    async fn ask_servers(&self, asked: &Asked<'_>) -> Result<Found, AskError> {
         let first = self.first();
         let mut silence = false;
-        let mut failure = AskError::new("there is no server");
+        let mut failure = AskError::failed("there is no server");
         for turn in 0..self.servers.len() {
             let index = (first + turn) % self.servers.len();
-            match self.ask_server(index, name, kind).await {
+            match self.servers[index].ask(asked.name, asked.kind).await {
                 Ok(found) => {
                     if silence {
                         self.prefer(index);
@@ -116,30 +161,12 @@ impl Upstream {
                     return Ok(found);
                 }
                 Err(e) => {
-                    silence |= e.silent;
+                    silence |= e.is_silent();
                     failure = e;
                 }
             }
         }
         Err(failure)
-    }
-
-    async fn ask_server(&self, index: usize, name: &DomainName, kind: RecordType) -> Result<Found, AskError> {
-        let resolver = &self.servers[index];
-        match timeout(resolver.options().timeout, resolver.lookup(wire_name(name)?, kind)).await {
-            Ok(Ok(lookup)) => Ok(Found::Records(lookup.answers().to_vec())),
-            Ok(Err(NetError::Dns(AnswerError::NoRecordsFound(none)))) => {
-                let soa = none.soa.map(|soa| soa.into_record_of_rdata());
-                match none.response_code {
-                    ResponseCode::NXDomain => Ok(Found::NoSuchName { soa }),
-                    ResponseCode::NoError => Ok(Found::NoData { soa }),
-                    code => Err(AskError::new(format!("the name server answered {code}"))),
-                }
-            }
-            Ok(Err(e @ NetError::Dns(_))) => Err(AskError::new(e)),
-            Ok(Err(e)) => Err(AskError { why: e.to_string(), silent: true }),
-            Err(_) => Err(AskError { why: "the name server does not answer".to_owned(), silent: true }),
-        }
     }
 
     /// The server to begin with: the first, unless it was silent a moment ago.
@@ -154,27 +181,27 @@ impl Upstream {
     }
 
     /// The addresses of one family; an empty list is "no such records", an error "no such name" or failure.
-    async fn addresses(&self, name: &DomainName, kind: RecordType) -> Result<Vec<IpAddr>, ResolveError> {
-        let failed = |why: String| ResolveError::Failed { name: name.clone(), why };
-        match self.ask(name, kind).await.map_err(|e| failed(e.why))? {
-            Found::Records(records) => {
-                let wire = wire_name(name).map_err(|e| failed(e.why))?;
-                Ok(answer::addresses(&answer::chain(&wire, kind, &records)).collect())
+    async fn addresses(&self, asked: Asked<'_>) -> Result<Vec<IpAddr>, ResolveError> {
+        match self.ask(&asked).await {
+            Ok(Found::Records(records)) => Ok(answer::addresses(&records).collect()),
+            Ok(Found::NoData { .. }) => Ok(Vec::new()),
+            Ok(Found::NoSuchName { .. }) => Err(ResolveError::NoSuchName(asked.name.clone())),
+            Err(AskError::Failed { why, .. }) => Err(ResolveError::Failed { name: asked.name.clone(), why }),
+            Err(AskError::Tunnelling(why)) => {
+                Err(ResolveError::Refused { reason: Reason::DnsTunnelling, why })
             }
-            Found::NoData { .. } => Ok(Vec::new()),
-            Found::NoSuchName { .. } => Err(ResolveError::NoSuchName(name.clone())),
         }
     }
-}
 
-impl Resolve for Upstream {
-    async fn resolve(&self, name: &DomainName) -> Result<Vec<IpAddr>, ResolveError> {
-        let (six, four) = both(
-            self.addresses(name, RecordType::AAAA),
-            self.addresses(name, RecordType::A),
-            |found| matches!(found, Ok(addresses) if !addresses.is_empty()),
-        )
-        .await;
+    /// The addresses of both families, in the order to try them.
+    pub(super) async fn resolve(
+        &self,
+        name: &DomainName,
+        chosen: Chosen<'_>,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        let of = |kind| self.addresses(Asked { name, kind, chosen });
+        let found = |found: &Result<Vec<_>, _>| matches!(found, Ok(addresses) if !addresses.is_empty());
+        let (six, four) = both(of(RecordType::AAAA), of(RecordType::A), found).await;
         let late = || Ok(Vec::new());
         match (six.unwrap_or_else(late), four.unwrap_or_else(late)) {
             (Ok(six), Ok(four)) if six.is_empty() && four.is_empty() => {
@@ -183,9 +210,18 @@ impl Resolve for Upstream {
             (Ok(six), Ok(four)) => Ok(interleave(six, four)),
             (Ok(found), Err(_)) | (Err(_), Ok(found)) if !found.is_empty() => Ok(found),
             // Without an address the failure is what counts: the missing half might have had one.
-            (Err(e @ ResolveError::Failed { .. }), _) | (_, Err(e)) | (Err(e), _) => Err(e),
+            (Err(e @ (ResolveError::Failed { .. } | ResolveError::Refused { .. })), _)
+            | (_, Err(e))
+            | (Err(e), _) => Err(e),
         }
     }
+}
+
+fn too_much(name: &DomainName, Exhausted { domain }: &Exhausted) -> String {
+    format!(
+        "{name} is not looked up: the names asked for below {domain} carried more data than names of hosts do; it is \
+         let through again bit by bit, and at once if a rule writes the whole name out"
+    )
 }
 
 /// Runs both; once one has `enough`, the other gets [`GRACE`] and is then given up (`None`).
@@ -219,31 +255,4 @@ fn interleave(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
             return mixed;
         }
     }
-}
-
-/// The name with its root label, so that nothing is appended to it.
-fn wire_name(name: &DomainName) -> Result<Name, AskError> {
-    Name::from_labels(name.labels().map(str::as_bytes)).map_err(AskError::new)
-}
-
-fn name_server(server: SocketAddr) -> NameServerConfig {
-    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-        connection.port = server.port();
-        connection
-    });
-    NameServerConfig::new(server.ip(), true, connections.into())
-}
-
-fn options(share: Duration) -> ResolverOpts {
-    let mut options = ResolverOpts::default();
-    // Datagrams are sent again within this time; no further attempts, so that it is the whole.
-    options.timeout = share;
-    options.attempts = 0;
-    options.cache_size = CACHE;
-    options.use_hosts_file = ResolveHosts::Never;
-    options.max_active_requests = ACTIVE;
-    options.positive_min_ttl = Some(Duration::from_secs(answer::TTL_MIN.into()));
-    options.positive_max_ttl = Some(Duration::from_secs(answer::TTL_MAX.into()));
-    options.negative_max_ttl = Some(Duration::from_secs(answer::NEGATIVE_TTL_MAX.into()));
-    options
 }

@@ -5,7 +5,8 @@ use std::{collections::HashSet, ops::Range, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    List, Place, Policy, Rule, RuleError, host_grants::HostPorts, index::Index, plain, rule::Subject,
+    List, Place, Policy, Rule, RuleError, host_grants::HostPorts, index::Index, plain, records::Records,
+    rule::Subject,
 };
 
 /// A policy being compiled. Rules count in the order given.
@@ -45,6 +46,7 @@ impl Builder {
             ports: self.ports,
             own: HashSet::new(),
             host: self.host,
+            records: Records::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
     explain,
     host_grants::HostPorts,
     index::{Hit, Index},
+    records::Records,
     rule::Subject,
 };
 
@@ -22,6 +23,7 @@ pub struct Policy {
     pub(super) ports: HashSet<u16>,
     pub(super) own: HashSet<IpAddr>,
     pub(super) host: HostPorts,
+    pub(super) records: Records,
 }
 
 impl Policy {
@@ -43,13 +45,15 @@ impl Policy {
     /// Whether nothing at all is allowed.
     #[must_use]
     pub fn allows_nothing(&self) -> bool {
-        self.host_grants().is_empty() && self.allow.is_empty()
+        self.host_grants().is_empty() && self.allow.is_empty() && self.records.is_empty()
     }
 
     /// Whether some rule is about more than this host's loopback, so that there may be names to resolve.
     #[must_use]
     pub fn may_resolve(&self) -> bool {
-        !self.allow.lines.is_empty() || self.allow.whole().any(|(_, rule)| rule.subject != Subject::Local)
+        !self.records.is_empty()
+            || !self.allow.lines.is_empty()
+            || self.allow.whole().any(|(_, rule)| rule.subject != Subject::Local)
     }
 
     /// Whether some allow rule is about `port`. Without one, nothing that a connection to it could name or speak

@@ -184,6 +184,15 @@ impl Hit<'_> {
         }
     }
 
+    /// The name that its pattern is built on; none of an address.
+    pub(super) fn base(&self) -> &[u8] {
+        match self {
+            Self::Rule(Rule { subject: Subject::Name(pattern), .. }) => pattern.base.as_str().as_bytes(),
+            Self::Rule(_) => b"",
+            Self::Line(line) => line.base(),
+        }
+    }
+
     /// The rule as it was written.
     pub(super) fn text(&self) -> Arc<str> {
         match self {

@@ -8,6 +8,7 @@
 
 pub mod address;
 mod builder;
+mod chosen;
 mod decide;
 mod engine;
 mod explain;
@@ -26,6 +27,7 @@ mod pattern;
 mod plain;
 mod problem;
 pub mod reason;
+mod records;
 mod rule;
 mod suffix;
 pub mod verdict;
@@ -35,6 +37,7 @@ pub(crate) mod tests;
 
 pub use address::AddressClass;
 pub use builder::{Builder, Sheet};
+pub use chosen::Chosen;
 pub use decide::Route;
 pub use engine::Policy;
 pub use host::Host;
@@ -42,5 +45,6 @@ pub use name::{DomainName, NameError};
 pub use outline::Outline;
 pub use problem::{Problem, RuleError};
 pub use reason::Reason;
+pub use records::RecordRule;
 pub use rule::{List, Note, Place, Rule};
 pub use verdict::{Allowed, Denied, Protocol, Target, Verdict};

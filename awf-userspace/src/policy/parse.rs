@@ -72,7 +72,7 @@ impl Rule {
     }
 }
 
-fn error(text: &str, place: Place, (problem, advice): Refusal) -> RuleError {
+pub(super) fn error(text: &str, place: Place, (problem, advice): Refusal) -> RuleError {
     let mut shown: String = text.chars().take(SHOWN).collect();
     if shown.len() < text.len() {
         shown.push_str("...");
@@ -139,7 +139,7 @@ fn local(scheme: Scheme, port: Option<&str>, list: List) -> Result<Parsed, Refus
 }
 
 /// Characters that no rule has, whatever it names.
-fn check_characters(text: &str) -> Result<(), Refusal> {
+pub(super) fn check_characters(text: &str) -> Result<(), Refusal> {
     for c in text.chars() {
         if c.is_whitespace() {
             return refuse(Problem::Character(c), "separate entries by commas");

@@ -69,4 +69,10 @@ pub enum Problem {
     Unreachable(AddressClass),
     #[error("is not an IP address or network")]
     NotAddress,
+    #[error("is not TYPE:NAME, like TXT:example.com")]
+    RecordForm,
+    #[error("names more than a name behind the record type")]
+    RecordName,
+    #[error("asks for records of the type {0:?}, which cannot be allowed")]
+    RecordType(String),
 }

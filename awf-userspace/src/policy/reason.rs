@@ -60,6 +60,8 @@ pub enum Reason {
     NoOrigin,
     /// The query type or opcode is not one the resolver answers.
     DnsTypeRefused,
+    /// The names asked for below one domain carried more data than names of hosts do.
+    DnsTunnelling,
     /// UDP to something other than the resolver.
     UdpRefused,
     /// A UDP socket was connected to something other than the resolver; nothing was sent. getaddrinfo(3) does so
@@ -113,6 +115,7 @@ impl Reason {
             Self::UpstreamProxyRefused => "upstream_proxy_refused",
             Self::NoOrigin => "no_origin",
             Self::DnsTypeRefused => "dns_type_refused",
+            Self::DnsTunnelling => "dns_tunnelling",
             Self::UdpRefused => "udp_refused",
             Self::UdpConnectRefused => "udp_connect_refused",
             Self::SocketRefused => "socket_refused",

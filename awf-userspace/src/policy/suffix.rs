@@ -29,6 +29,11 @@ pub(super) fn of(name: &[u8]) -> Option<Suffix> {
     }
 }
 
+/// The domain that one owner registered, or got from a hosting company: `example.co.uk`, `someone.github.io`.
+pub(super) fn registrable(name: &str) -> Option<&str> {
+    psl::domain_str(name)
+}
+
 /// What the list says of `name`, or of a name `below` it.
 fn lookup(name: &[u8], below: Option<&'static [u8]>) -> Info {
     psl::List.find(name.rsplit(|&b| b == b'.').chain(below))

@@ -26,6 +26,7 @@ type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveErro
 pub(super) trait AnyResolve: Send + Sync {
     fn resolve_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a>;
     fn resolve_host_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a>;
+    fn may_tell(&self, name: &DomainName) -> Result<(), ResolveError>;
     fn names_of(&self, ip: IpAddr) -> Vec<DomainName>;
 }
 
@@ -36,6 +37,10 @@ impl<R: Resolve> AnyResolve for R {
 
     fn resolve_host_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a> {
         Box::pin(self.resolve_host(name))
+    }
+
+    fn may_tell(&self, name: &DomainName) -> Result<(), ResolveError> {
+        Resolve::may_tell(self, name)
     }
 
     fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {

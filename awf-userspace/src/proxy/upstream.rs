@@ -53,7 +53,10 @@ pub(super) async fn dial(
 pub(super) fn may_ask(context: &Context, host: &Host, port: u16) -> Result<(), Refusal> {
     match host {
         Host::Ip(ip) => permitted(context, host, &[*ip], port).map(drop),
-        Host::Name(_) => Ok(()),
+        Host::Name(name) => match context.resolver.may_tell(name) {
+            Err(ResolveError::Refused { reason, why }) => Err(denied(reason, why).into()),
+            _ => Ok(()),
+        },
     }
 }
 
@@ -111,6 +114,7 @@ async fn resolve(
             let error = ResolveError::NoAddress(name.clone());
             Err(Refusal::unreachable(Reason::ResolveFailed, error.to_string()))
         }
+        Ok(Err(ResolveError::Refused { reason, why })) => Err(denied(reason, why).into()),
         Ok(Err(error)) => Err(Refusal::unreachable(Reason::ResolveFailed, error.to_string())),
         Err(_) => {
             let message = format!("resolving {name} took more than {limit:?}");

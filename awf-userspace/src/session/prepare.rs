@@ -20,6 +20,7 @@ use crate::{
         unix_sockets,
     },
     policy::DomainName,
+    resolve::NameServer,
     sys::ifaddrs,
     upstream_proxy::UpstreamProxies,
 };
@@ -105,16 +106,19 @@ impl Command {
 /// When the host's resolv.conf cannot be read or names no server.
 pub(super) fn upstream(plan: &SessionPlan) -> Result<Upstream, SessionError> {
     const RESOLV_CONF: &str = "/etc/resolv.conf";
-    let servers = match &plan.dns_servers {
-        Some(servers) => servers.clone(),
+    let hosts = || -> Result<_, SessionError> {
+        let text = fs::read_to_string(RESOLV_CONF).map_err(SessionError::ResolvConf)?;
+        Ok(parse_resolv_conf(&text, RESOLV_CONF)?)
+    };
+    let finders = match &plan.dns_servers {
+        Some(servers) if !servers.iter().any(NameServer::needs_lookup) => Vec::new(),
         // Nothing will ever be resolved: a host without a resolver can still run the command.
         None if !plan.policy.may_resolve() => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))],
-        None => {
-            let text = fs::read_to_string(RESOLV_CONF).map_err(SessionError::ResolvConf)?;
-            parse_resolv_conf(&text, RESOLV_CONF)?
-        }
+        _ => hosts()?,
     };
-    Ok(Upstream::new(&servers)?)
+    let own = || finders.iter().copied().map(NameServer::Plain).collect();
+    let servers = plan.dns_servers.clone().unwrap_or_else(own);
+    Ok(Upstream::new(&servers, &finders)?)
 }
 
 /// Opens the audit record of run `id`.

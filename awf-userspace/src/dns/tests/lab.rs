@@ -11,7 +11,10 @@ use hickory_proto::{
     op::{Edns, Message, Query, ResponseCode},
     rr::{
         Name, RData, Record as DnsRecord, RecordType,
-        rdata::{A, AAAA, CNAME, SOA},
+        rdata::{
+            A, AAAA, CNAME, HTTPS, MX, SOA, SRV, SVCB, TXT,
+            svcb::{Alpn, EchConfigList, IpHint, SvcParamKey, SvcParamValue},
+        },
     },
 };
 use tokio::{
@@ -24,7 +27,8 @@ use tokio::{
 use super::super::*;
 use crate::{
     audit::{EventId, ProcessInfo, Record, Recorder},
-    policy::{List, Place, Policy, Rule},
+    policy::{Chosen, DomainName, List, Place, Policy, RecordRule, Rule},
+    resolve::{NameServer, ResolveError},
 };
 
 /// Every wait in these tests; reached only by a failing test.
@@ -109,9 +113,22 @@ fn zone(query: &[u8], note: &watch::Sender<Vec<String>>) -> Option<Message> {
     let records = match (name.as_str(), kind) {
         ("ok.up.test.", RecordType::A) => vec![a(1), a(2)],
         ("ok.up.test.", RecordType::AAAA) => vec![six(1), six(2), six(3)],
+        ("ok.up.test.", RecordType::TXT) => vec![text(&owner, "v=spf1 -all"), a(9), cname(&owner, "x.test.")],
+        ("ok.up.test.", RecordType::MX) => vec![mail(&owner)],
+        ("_imap._tcp.up.test.", RecordType::SRV) => vec![service(&owner)],
+        ("big.up.test.", RecordType::TXT) => (0..100).map(|_| text(&owner, &"x".repeat(250))).collect(),
+        ("ok.up.test.", RecordType::HTTPS) => https(&owner),
+        ("h3.up.test.", RecordType::HTTPS) => https(&owner).split_off(1),
         ("four.up.test.", RecordType::A) | ("deaf6.up.test.", RecordType::A) => vec![a(4)],
         ("four.up.test." | "none.up.test.", _) => vec![],
-        ("alias.up.test.", _) => vec![cname(&owner, "edge.cdn.test.")],
+        ("alias.up.test.", kind) => {
+            let target = Name::from_ascii("edge.cdn.test.").unwrap();
+            let end = DnsRecord::from_rdata(target, 60, RData::A(A::new(198, 51, 100, 5)));
+            let alias = cname(&owner, "edge.cdn.test.");
+            if kind == RecordType::A { vec![alias, end] } else { vec![alias] }
+        }
+        // A server that leaves the rest to its asker.
+        ("lazy.up.test.", _) => vec![cname(&owner, "edge.cdn.test.")],
         ("edge.cdn.test.", RecordType::A) => vec![a(5)],
         ("edge.cdn.test.", _) => vec![],
         ("big.up.test.", RecordType::A) => (0..100).map(a).collect(),
@@ -138,6 +155,39 @@ fn zone(query: &[u8], note: &watch::Sender<Vec<String>>) -> Option<Message> {
     }
     answer.add_answers(records);
     Some(answer)
+}
+
+fn text(owner: &Name, text: &str) -> DnsRecord {
+    DnsRecord::from_rdata(owner.clone(), 60, RData::TXT(TXT::new(vec![text.to_owned()])))
+}
+
+fn mail(owner: &Name) -> DnsRecord {
+    let exchange = Name::from_ascii("mail.elsewhere.test.").unwrap();
+    DnsRecord::from_rdata(owner.clone(), 60, RData::MX(MX::new(10, exchange)))
+}
+
+fn service(owner: &Name) -> DnsRecord {
+    let target = Name::from_ascii("imap.elsewhere.test.").unwrap();
+    DnsRecord::from_rdata(owner.clone(), 60, RData::SRV(SRV::new(1, 1, 993, target)))
+}
+
+/// One record for HTTP/2 with all that must be taken out, one for HTTP/3 only, one for a stranger.
+fn https(owner: &Name) -> Vec<DnsRecord> {
+    let alpn = |names: &[&str]| {
+        (SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(names.iter().map(ToString::to_string).collect())))
+    };
+    let hints = IpHint(vec![A::new(10, 0, 0, 1), A::new(198, 51, 100, 8)]);
+    let hints = (SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(hints));
+    let ech = (SvcParamKey::EchConfigList, SvcParamValue::EchConfigList(EchConfigList(vec![0, 2, 7, 7])));
+    let only = (SvcParamKey::NoDefaultAlpn, SvcParamValue::NoDefaultAlpn);
+    let stranger = Name::from_ascii("evil.test.").unwrap();
+    [
+        SVCB::new(1, Name::root(), vec![alpn(&["h3", "h2"]), hints, ech]),
+        SVCB::new(2, Name::root(), vec![alpn(&["h3"]), only]),
+        SVCB::new(3, stranger, vec![]),
+    ]
+    .map(|data| DnsRecord::from_rdata(owner.clone(), 60, RData::HTTPS(HTTPS(data))))
+    .into()
 }
 
 fn cname(owner: &Name, target: &str) -> DnsRecord {
@@ -199,9 +249,27 @@ pub(super) struct Lab {
     pub(super) ended: tokio::task::JoinHandle<Result<(), DnsError>>,
 }
 
-pub(super) fn policy(allow: &[&str]) -> Arc<Policy> {
+pub(super) fn asking(servers: &[SocketAddr]) -> Upstream {
+    let servers: Vec<_> = servers.iter().copied().map(NameServer::Plain).collect();
+    Upstream::new(&servers, &[]).unwrap()
+}
+
+/// Resolves a name as one that a rule writes out.
+pub(super) async fn resolve(upstream: &Upstream, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    let name = DomainName::parse(name).unwrap();
+    upstream.resolve(&name, Chosen { part: "", owner: name.as_str(), zone: None }).await
+}
+
+/// Rules for domains, and for records (`TXT:x.test`).
+fn policy_of(rules: &[&str]) -> Arc<Policy> {
+    let is_record = |text: &&&str| {
+        text.split_once(':')
+            .is_some_and(|(kind, _)| kind.bytes().all(|b| b.is_ascii_uppercase() || b == b'+'))
+    };
     let rule = |text: &&str| Rule::parse(text, List::Allow, Place::Flag("--allow-domains")).unwrap();
-    Arc::new(Policy::new(allow.iter().map(rule)))
+    let record = |text: &&str| RecordRule::parse(text, Place::Flag("--allow-dns")).unwrap();
+    let domains = rules.iter().filter(|text| !is_record(text)).map(rule);
+    Arc::new(Policy::new(domains).with_records(rules.iter().filter(is_record).map(record)))
 }
 
 impl Lab {
@@ -215,10 +283,10 @@ impl Lab {
 
     pub(super) async fn asked_by(asker: Asker, allow: &[&str], keeping: bool, limits: Limits) -> Self {
         let server = Server::start().await;
-        let upstream = Arc::new(Upstream::new(&[server.addr]).unwrap());
+        let upstream = Arc::new(asking(&[server.addr]));
         let notes = Arc::new(Notes { all: Mutex::new(Vec::new()), keeping });
         let asker = Arc::new(asker);
-        let stub = DnsStub::with_limits(policy(allow), upstream, Arc::clone(&notes), asker, limits);
+        let stub = DnsStub::with_limits(policy_of(allow), upstream, Arc::clone(&notes), asker, limits);
         let stub = Arc::new(stub);
         let sockets = ["127.0.0.1:0", "[::1]:0"].map(|addr| std::net::UdpSocket::bind(addr).unwrap());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -251,6 +319,11 @@ impl Lab {
         let stream = TcpStream::connect(self.tcp).await.unwrap();
         stream.set_nodelay(true).unwrap();
         stream
+    }
+
+    /// How many queries the records up to now stand for.
+    pub(super) fn counted(&self) -> u64 {
+        self.notes.all.lock().unwrap().iter().map(|record| record.count.unwrap_or(1)).sum()
     }
 
     /// The reasons recorded up to now.

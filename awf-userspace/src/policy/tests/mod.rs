@@ -6,6 +6,7 @@ mod host_ports;
 mod judge;
 mod name;
 pub(crate) mod random;
+mod records;
 
 use super::{Host, List, Place, Policy, Protocol, Rule, RuleError, Target, Verdict};
 
