@@ -3,6 +3,7 @@
 mod audit;
 mod clients;
 mod denial;
+mod dns;
 mod env;
 mod exhaustion;
 mod founding;

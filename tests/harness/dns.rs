@@ -2,22 +2,27 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use hickory_proto::{
     op::{Edns, Message, Metadata, Query, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, AAAA, CNAME, SOA, TXT},
+        rdata::{
+            A, AAAA, CNAME, HTTPS, SOA, SVCB, TXT,
+            svcb::{Alpn, EchConfigList, IpHint, SvcParamKey, SvcParamValue},
+        },
     },
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UdpSocket},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, UdpSocket},
 };
 
-use crate::{hosts, seen::Seen};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{hosts, pki::Pki, seen::Seen};
 
 const TTL: u32 = 60;
 
@@ -34,8 +39,14 @@ pub struct DnsQuery {
     pub tcp: bool,
 }
 
-/// Serves UDP and TCP port 53 of `addr` until the runtime ends.
-pub async fn serve(addr: IpAddr, seen: Seen<DnsQuery>) -> io::Result<()> {
+/// The port of DNS over TLS (RFC 7858, 3.1).
+pub const TLS_PORT: u16 = 853;
+
+/// Serves UDP and TCP port 53 of `addr`, and TLS on its port with the certificate of the name the client gives, until
+/// the runtime ends.
+pub async fn serve(addr: IpAddr, seen: Seen<DnsQuery>, pki: &Pki) -> io::Result<()> {
+    let tls = TcpListener::bind((addr, TLS_PORT)).await?;
+    tokio::spawn(serve_tls(tls, TlsAcceptor::from(pki.server_config(&[])), addr, seen.clone()));
     let udp = UdpSocket::bind((addr, 53)).await?;
     let tcp = TcpListener::bind((addr, 53)).await?;
     tokio::spawn(serve_udp(udp, addr, seen.clone()));
@@ -58,8 +69,15 @@ async fn serve_udp(socket: UdpSocket, to: IpAddr, seen: Seen<DnsQuery>) {
     }
 }
 
-async fn serve_tcp(
-    mut stream: TcpStream,
+async fn serve_tls(listener: TcpListener, acceptor: TlsAcceptor, to: IpAddr, seen: Seen<DnsQuery>) {
+    while let Ok((stream, from)) = listener.accept().await {
+        let (acceptor, seen) = (acceptor.clone(), seen.clone());
+        tokio::spawn(async move { serve_tcp(acceptor.accept(stream).await?, from, to, seen).await });
+    }
+}
+
+async fn serve_tcp<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
     from: SocketAddr,
     to: IpAddr,
     seen: Seen<DnsQuery>,
@@ -71,6 +89,7 @@ async fn serve_tcp(
         if let Some(answer) = answer(&buf, from, to, true, &seen) {
             stream.write_u16(u16::try_from(answer.len()).map_err(io::Error::other)?).await?;
             stream.write_all(&answer).await?;
+            stream.flush().await?;
         }
     }
 }
@@ -132,10 +151,21 @@ fn addresses(owner: &Name, name: &str, kind: RecordType) -> Vec<Record> {
     let data = match kind {
         RecordType::A => host.v4.map(|addr| RData::A(A(addr))),
         RecordType::AAAA => host.v6.map(|addr| RData::AAAA(AAAA(addr))),
+        RecordType::HTTPS => Some(RData::HTTPS(https(host.v4))),
         RecordType::TXT => Some(RData::TXT(TXT::new(vec![format!("text of {name}")]))),
         _ => None,
     };
     data.map(|data| Record::from_rdata(owner.clone(), TTL, data)).into_iter().collect()
+}
+
+/// What a content network says of its customers: HTTP/3 first, an ECH configuration, addresses.
+fn https(v4: Option<Ipv4Addr>) -> HTTPS {
+    let alpn = SvcParamValue::Alpn(Alpn(vec!["h3".to_owned(), "h2".to_owned()]));
+    let hint = SvcParamValue::Ipv4Hint(IpHint(v4.into_iter().map(A).collect()));
+    let ech = SvcParamValue::EchConfigList(EchConfigList(vec![0, 4, 0xfe, 0x0d, 0, 0]));
+    let params =
+        vec![(SvcParamKey::Alpn, alpn), (SvcParamKey::Ipv4Hint, hint), (SvcParamKey::EchConfigList, ech)];
+    HTTPS(SVCB::new(1, Name::root(), params))
 }
 
 fn soa() -> Record {

@@ -167,7 +167,7 @@ impl Servers {
                         let runtime = runtime.expect("start the world's runtime");
                         runtime.block_on(async {
                             for addr in [IpAddr::V4(hosts::DNS_V4), IpAddr::V6(hosts::DNS_V6)] {
-                                dns::serve(addr, queries.clone()).await.expect("listen on port 53");
+                                dns::serve(addr, queries.clone(), &pki).await.expect("listen on port 53");
                             }
                             origin::serve(origins, &pki, &files)
                                 .await

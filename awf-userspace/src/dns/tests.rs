@@ -1,6 +1,9 @@
 //! The stub over real sockets, in front of a real name server.
 
+mod answers;
+mod encrypted;
 mod lab;
+mod libc;
 mod records;
 mod refuse;
 

@@ -14,6 +14,8 @@ use std::{
 use hickory_proto::rr::RecordType;
 use tokio::time::timeout;
 
+#[cfg(test)]
+pub(super) use self::server::read as read_answer;
 use self::{
     cache::{Cache, Known},
     server::Server,

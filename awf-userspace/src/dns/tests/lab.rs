@@ -95,8 +95,11 @@ async fn serve_tcp(listener: TcpListener, note: Arc<watch::Sender<Vec<String>>>)
     }
 }
 
+/// What the servers of a test note questions in.
+pub(super) type Note = Arc<watch::Sender<Vec<String>>>;
+
 /// The answers of the test's world; `None` is silence.
-fn zone(query: &[u8], note: &watch::Sender<Vec<String>>) -> Option<Message> {
+pub(super) fn zone(query: &[u8], note: &watch::Sender<Vec<String>>) -> Option<Message> {
     let query = Message::from_vec(query).unwrap();
     let question = query.queries[0].clone();
     let (name, kind) = (question.name().to_ascii().to_ascii_lowercase(), question.query_type());
@@ -261,7 +264,7 @@ pub(super) async fn resolve(upstream: &Upstream, name: &str) -> Result<Vec<IpAdd
 }
 
 /// Rules for domains, and for records (`TXT:x.test`).
-fn policy_of(rules: &[&str]) -> Arc<Policy> {
+pub(super) fn policy_of(rules: &[&str]) -> Arc<Policy> {
     let is_record = |text: &&&str| {
         text.split_once(':')
             .is_some_and(|(kind, _)| kind.bytes().all(|b| b.is_ascii_uppercase() || b == b'+'))
@@ -283,7 +286,20 @@ impl Lab {
 
     pub(super) async fn asked_by(asker: Asker, allow: &[&str], keeping: bool, limits: Limits) -> Self {
         let server = Server::start().await;
-        let upstream = Arc::new(asking(&[server.addr]));
+        let upstream = asking(&[server.addr]);
+        Self::before(server, upstream, asker, allow, keeping, limits)
+    }
+
+    /// A stub in front of `upstream`; `server` is there to be looked at.
+    pub(super) fn before(
+        server: Server,
+        upstream: Upstream,
+        asker: Asker,
+        allow: &[&str],
+        keeping: bool,
+        limits: Limits,
+    ) -> Self {
+        let upstream = Arc::new(upstream);
         let notes = Arc::new(Notes { all: Mutex::new(Vec::new()), keeping });
         let asker = Arc::new(asker);
         let stub = DnsStub::with_limits(policy_of(allow), upstream, Arc::clone(&notes), asker, limits);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use hickory_proto::{
-    op::{DnsRequestOptions, Query, ResponseCode},
+    op::{DnsRequestOptions, Message, Query, ResponseCode},
     rr::{Name, RecordType},
 };
 use hickory_resolver::{
@@ -61,14 +61,7 @@ impl Server {
             Ok(pool.lookup(query, DnsRequestOptions::default()).first_answer().await)
         });
         match answer.await.unwrap_or_else(|_| Err(AskError::silent(self.says("does not answer"))))? {
-            Ok(message) => Ok(match answer::chain(&asked, kind, &message.answers) {
-                records if !records.is_empty() => Found::Records(records),
-                _ => {
-                    let soa =
-                        message.authorities.iter().find(|r| r.record_type() == RecordType::SOA).cloned();
-                    negative(message.response_code, soa).map_err(|code| self.answered(code))?
-                }
-            }),
+            Ok(message) => read(&asked, kind, &message).map_err(|code| self.answered(code)),
             Err(NetError::Dns(AnswerError::NoRecordsFound(none))) => {
                 let soa = none.soa.map(|soa| soa.into_record_of_rdata());
                 negative(none.response_code, soa).map_err(|code| self.answered(code))
@@ -143,6 +136,16 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("at", &self.at).finish_non_exhaustive()
     }
+}
+
+/// What an answer says of a question; the code of a failure.
+pub(in crate::dns) fn read(asked: &Name, kind: RecordType, message: &Message) -> Result<Found, ResponseCode> {
+    let records = answer::chain(asked, kind, &message.answers);
+    if !records.is_empty() {
+        return Ok(Found::Records(records));
+    }
+    let soa = message.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
+    negative(message.response_code, soa.cloned())
 }
 
 fn negative(code: ResponseCode, soa: Option<hickory_proto::rr::Record>) -> Result<Found, ResponseCode> {

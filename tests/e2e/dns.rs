@@ -1,0 +1,135 @@
+//! The resolver, with dig and with the C library: records, servers, search lists, tunnels.
+
+use std::{fs, path::Path};
+
+use harness::{Lab, hosts, machine};
+
+/// The questions the lab's server got: name and type.
+fn asked(lab: &Lab) -> Vec<(String, String)> {
+    lab.queries().all().into_iter().map(|query| (query.name, query.kind)).collect()
+}
+
+#[test]
+fn service_records_lose_what_would_lead_around_the_proxy() {
+    let lab = Lab::new();
+    let address = hosts::v4("allowed.test");
+    let run = lab.awf().allow("allowed.test");
+    let out = run.run(&["dig", "+short", "allowed.test", "HTTPS"]);
+    out.ok().fast().stdout_is(&format!("1 . alpn=\"h2\" ipv4hint={address}\n")).allowed("allowed.test");
+    // The other way round: bare, it is all there.
+    let bare = lab.bare().run(&["dig", "+short", &format!("@{}", hosts::DNS_V4), "allowed.test", "HTTPS"]);
+    bare.ok().stdout_contains("h3").stdout_contains("ech=");
+}
+
+#[test]
+fn records_are_answered_by_rule_only() {
+    let lab = Lab::new();
+    let run = lab.awf().args(["--allow-dns", "TXT:allowed.test", "--allow-dns", "MX+SRV:=other.test"]);
+    run.run(&["dig", "+short", "sub.allowed.test", "TXT"]).ok().stdout_is("\"text of sub.allowed.test\"\n");
+    for (name, kind) in
+        [("allowed.test", "A"), ("other.test", "TXT"), ("denied.test", "TXT"), ("allowed.test", "ANY")]
+    {
+        run.run(&["dig", name, kind]).ok().fast().stdout_contains("EDE").stdout_contains("ANSWER: 0");
+    }
+    assert_eq!(asked(&lab), [("sub.allowed.test".to_owned(), "TXT".to_owned())]);
+    let out = lab.awf().args(["--allow-dns", "ANY:allowed.test"]).run(&["true"]);
+    out.code(125).stderr_contains("asks for records of the type \"ANY\", which cannot be allowed");
+}
+
+#[test]
+fn names_are_asked_for_over_tls_and_never_in_clear_text_instead() {
+    let lab = Lab::new();
+    let server = hosts::DNS_V4;
+    let over_tls = |name: &str| {
+        let run = lab.awf().machine_dns().allow("allowed.test").no_proxy_env();
+        run.args(["--dns-servers".to_owned(), format!("tls://{server}#{name}")]).run(&[
+            "curl",
+            "-sS",
+            "https://allowed.test/",
+        ])
+    };
+    over_tls("dual.test").ok().allowed("allowed.test");
+    let queries = lab.queries().all();
+    assert!(!queries.is_empty() && queries.iter().all(|query| query.tcp), "{queries:#?}");
+    let before = queries.len();
+    // The server has no certificate for this name.
+    over_tls("nobody.test").fails().fast().stderr_contains("tls://203.0.113.53:853#nobody.test");
+    assert_eq!(lab.queries().all().len(), before, "nothing was asked for, encrypted or not");
+}
+
+#[test]
+fn one_family_of_servers_is_enough_and_a_dead_one_is_passed_over() {
+    let lab = Lab::new();
+    for servers in [
+        hosts::DNS_V4.to_string(),
+        hosts::DNS_V6.to_string(),
+        format!("{},{}", hosts::BLACK_HOLE_V6, hosts::DNS_V4),
+        format!("tcp://[{}]", hosts::DNS_V6),
+    ] {
+        let run = lab.awf().machine_dns().allow("v4only.test,v6only.test").no_proxy_env();
+        let run = run.args(["--dns-servers", &servers]);
+        let out = run.sh("curl -sS http://v4only.test/ && curl -sS http://v6only.test/");
+        out.ok().stdout_contains("v4only.test").stdout_contains("v6only.test");
+    }
+}
+
+/// The machine's resolv.conf is the command's: glibc walks its search list, and what that makes up does not leave.
+#[test]
+fn names_made_up_by_a_search_list_do_not_leave() {
+    let lab = Lab::new();
+    let conf = lab.dir().root().join("search.conf");
+    let text = format!("nameserver {}\nsearch corp.test denied.test test\noptions ndots:5\n", hosts::DNS_V4);
+    fs::write(&conf, text).expect("write a resolv.conf");
+    machine::cover(lab.machine(), Path::new("/etc/resolv.conf"), &conf);
+    let script = "import socket\n\
+        for name in ('allowed.test', 'allowed', 'denied.test', 'nowhere'):\n\
+        \x20   try: print(name, len({a[4][0] for a in socket.getaddrinfo(name, 80)}))\n\
+        \x20   except socket.gaierror as e: print(name, e.errno == socket.EAI_NONAME)";
+    let out = lab.awf().allow("allowed.test").run(&["/usr/bin/python3", "-c", script]);
+    out.ok().fast().stdout_is("allowed.test 2\nallowed 2\ndenied.test True\nnowhere True\n");
+    let mut asked = asked(&lab);
+    asked.sort();
+    asked.dedup();
+    let expected = ["A", "AAAA"].map(|kind| ("allowed.test".to_owned(), kind.to_owned()));
+    assert_eq!(asked, expected, "only what is allowed, whatever the search list makes of it");
+}
+
+/// Data inside of names below an allowed domain, by the resolver and by CONNECT.
+#[test]
+fn a_tunnel_below_an_allowed_domain_is_refused_as_such() {
+    let lab = Lab::new();
+    let script = "import hashlib, os, socket, urllib.parse\n\
+        label = lambda n: hashlib.sha256(b'%d' % n).hexdigest()[:56]\n\
+        for n in range(80):\n\
+        \x20   try: socket.getaddrinfo(label(n) + '.allowed.test', 80, socket.AF_INET)\n\
+        \x20   except socket.gaierror: pass\n\
+        proxy = urllib.parse.urlsplit(os.environ['http_proxy'])\n\
+        for n in range(80, 90):\n\
+        \x20   s = socket.create_connection((proxy.hostname, proxy.port))\n\
+        \x20   s.sendall(b'CONNECT %s.allowed.test:443 HTTP/1.1\\r\\n\\r\\n' % label(n).encode())\n\
+        \x20   s.makefile('rb').read()";
+    let out = lab.awf().allow("allowed.test").run(&["/usr/bin/python3", "-c", script]);
+    out.ok().reason("dns_tunnelling");
+    let by_proxy = out.records(&[("reason", "dns_tunnelling".into()), ("event", "connection".into())]);
+    let by_proxy = by_proxy.len()
+        + out.records(&[("reason", "dns_tunnelling".into()), ("event", "request".into())]).len();
+    assert!(by_proxy > 0, "{out}");
+    let left = asked(&lab).into_iter().filter(|(name, _)| name != "allowed.test").count();
+    assert!(left < 60, "{left} of 90 names left");
+}
+
+#[test]
+fn a_flood_of_equal_questions_is_one_record_with_a_count() {
+    let lab = Lab::new();
+    let script = "import socket\n\
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+        s.connect(('198.51.100.9', 53))\n\
+        q = b'\\x12\\x34\\x01\\x00\\x00\\x01\\0\\0\\0\\0\\0\\0\\x06denied\\x04test\\0\\0\\x01\\0\\x01'\n\
+        for n in range(3000): s.send(q); s.recv(512)";
+    let out = lab.awf().allow("allowed.test").run(&["/usr/bin/python3", "-c", script]);
+    let records = out.ok().records(&[("host", "denied.test".into()), ("event", "dns".into())]);
+    let counted: u64 = records.iter().map(|record| record["count"].as_u64().unwrap_or(1)).sum();
+    assert_eq!(counted, 3000);
+    assert!(records.len() < 20 && records[0]["count"].is_null(), "{records:#?}");
+    assert!(out.stderr().contains("3000"), "the summary counts them all\n{out}");
+}
