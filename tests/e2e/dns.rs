@@ -133,3 +133,13 @@ fn a_flood_of_equal_questions_is_one_record_with_a_count() {
     assert!(records.len() < 20 && records[0]["count"].is_null(), "{records:#?}");
     assert!(out.stderr().contains("3000"), "the summary counts them all\n{out}");
 }
+
+#[test]
+fn an_address_is_never_looked_up() {
+    let lab = Lab::new();
+    let run = lab.awf().allow("203.0.113.10,[2001:db8:2::10]:80").no_proxy_env();
+    let script = "curl -sS http://203.0.113.10/ && curl -sS 'http://[2001:db8:2::10]/' && ! curl -sf http://203.0.113.20/ && \
+                  ! getent hosts 203.0.113.10 && ! dig +short -x 203.0.113.10 | grep .";
+    run.sh(script).ok().reason("dns_type_refused");
+    assert_eq!(asked(&lab), [], "neither by the proxy nor for the command");
+}
