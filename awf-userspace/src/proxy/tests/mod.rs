@@ -13,6 +13,7 @@ mod life;
 mod other;
 mod recorded;
 mod records;
+mod smuggling;
 mod tls;
 
 use std::{
