@@ -109,6 +109,7 @@ fn take(event: &Event, processes: &Processes, refused: &impl Fn(Notice)) {
             let refusal = Refusal::from_u32(event.refusal).unwrap_or(Refusal::None);
             let process =
                 (event.origin.tgid != 0).then(|| processes.observe(&Caller::from(&event.origin), event.time));
+            let process = process.map(Arc::unwrap_or_clone);
             refused(Notice { refusal, event: *event, process });
         }
         None => log::warn!("an event of unknown kind {} from the kernel programs", event.kind),

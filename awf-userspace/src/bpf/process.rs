@@ -8,7 +8,7 @@ use std::{
     io::Read as _,
     os::unix::ffi::OsStringExt as _,
     path::PathBuf,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,6 +18,8 @@ use crate::audit::ProcessInfo;
 
 /// How many sockets are remembered; the oldest are forgotten first.
 const SOCKETS: usize = 16_384;
+/// Bytes of what is remembered for sockets, about. The command chooses most of them.
+const BYTES: usize = 16 << 20;
 /// How many processes are remembered between two reads of /proc.
 const PROCESSES: usize = 1024;
 /// How many ancestors are named.
@@ -25,6 +27,10 @@ const ANCESTORS: usize = 8;
 /// Most bytes kept of a command line, and of a path. The command chooses them, up to megabytes, and they are kept
 /// for every socket; the audit record keeps no more.
 const ARGV: u64 = 4096;
+/// Most arguments kept: each costs more than the byte or two that it may consist of.
+const ARGS: usize = 256;
+/// Stands for the arguments beyond [`ARGS`].
+const CUT: &str = "...[cut]";
 const PATH: usize = 1024;
 /// `USER_HZ`: the unit of start times in /proc/PID/stat, fixed in the kernel's ABI.
 const USER_HZ: u64 = 100;
@@ -39,8 +45,11 @@ pub struct Processes {
 
 #[derive(Debug, Default)]
 struct State {
-    by_cookie: HashMap<u64, ProcessInfo>,
+    /// Each with the bytes counted for it.
+    by_cookie: HashMap<u64, (Arc<ProcessInfo>, usize)>,
+    /// The oldest first.
     order: VecDeque<u64>,
+    bytes: usize,
     by_pid: HashMap<u32, Known>,
 }
 
@@ -65,7 +74,32 @@ struct Known {
     start: u64,
     exe: PathBuf,
     comm: [u8; 16],
-    info: ProcessInfo,
+    info: Arc<ProcessInfo>,
+}
+
+impl State {
+    fn remember(&mut self, cookie: u64, info: Arc<ProcessInfo>) {
+        // Sockets that one process makes in a row share what is known of it: only the first is counted.
+        let last = self.order.back().and_then(|last| self.by_cookie.get(last));
+        let shared = last.is_some_and(|(last, _)| Arc::ptr_eq(last, &info));
+        let size = if shared { size_of::<Arc<ProcessInfo>>() } else { size(&info) };
+        self.bytes += size;
+        match self.by_cookie.insert(cookie, (info, size)) {
+            Some((_, before)) => self.bytes -= before,
+            None => self.order.push_back(cookie),
+        }
+        while self.order.len() > SOCKETS || self.bytes > BYTES {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.bytes -= self.by_cookie.remove(&oldest).map_or(0, |(_, size)| size);
+        }
+    }
+}
+
+/// The memory that `info` takes, about.
+fn size(info: &ProcessInfo) -> usize {
+    let texts = info.argv.iter().flatten().chain(&info.ancestors).chain(&info.exe).chain([&info.comm]);
+    // 40: the `String` itself and what an allocation takes at least.
+    size_of::<ProcessInfo>() + texts.map(|text| text.capacity() + 40).sum::<usize>()
 }
 
 impl Processes {
@@ -77,17 +111,10 @@ impl Processes {
     }
 
     /// Looks at the process that called at `time` (boot time, ns) and remembers it under its socket.
-    pub fn observe(&self, caller: &Caller, time: u64) -> ProcessInfo {
+    pub fn observe(&self, caller: &Caller, time: u64) -> Arc<ProcessInfo> {
         let info = self.look(caller, time);
         if let Ok(mut state) = self.state.lock() {
-            if state.order.len() >= SOCKETS
-                && let Some(oldest) = state.order.pop_front()
-            {
-                state.by_cookie.remove(&oldest);
-            }
-            if state.by_cookie.insert(caller.cookie, info.clone()).is_none() {
-                state.order.push_back(caller.cookie);
-            }
+            state.remember(caller.cookie, Arc::clone(&info));
         }
         info
     }
@@ -96,9 +123,10 @@ impl Processes {
     #[must_use]
     pub fn describe(&self, caller: &Caller) -> ProcessInfo {
         let known = self.state.lock().ok().and_then(|state| {
-            state.by_cookie.get(&caller.cookie).filter(|info| info.pid == caller.tgid).cloned()
+            let (info, _) = state.by_cookie.get(&caller.cookie)?;
+            (info.pid == caller.tgid).then(|| Arc::clone(info))
         });
-        known.unwrap_or_else(|| self.look(caller, u64::MAX))
+        Arc::unwrap_or_clone(known.unwrap_or_else(|| self.look(caller, u64::MAX)))
     }
 
     /// Looks at a program of the command that began at `time`: whatever is known of its number is old.
@@ -109,9 +137,9 @@ impl Processes {
         self.look(caller, time);
     }
 
-    fn look(&self, caller: &Caller, time: u64) -> ProcessInfo {
+    fn look(&self, caller: &Caller, time: u64) -> Arc<ProcessInfo> {
         if self.foreign_numbers {
-            return bare(caller);
+            return bare(caller).into();
         }
         let known = self.known(caller);
         let read = Known::read(caller, time, known.as_ref());
@@ -122,7 +150,7 @@ impl Processes {
             }
             // It has ended, and its number was not given to another program of the command since.
             (None, Some(known)) => known.info,
-            (None, None) => bare(caller),
+            (None, None) => bare(caller).into(),
         }
     }
 
@@ -163,7 +191,12 @@ impl Known {
         };
         // It may have ended while it was read: what was read of its successor is thrown away.
         let same = Stat::read(caller.tgid).is_some_and(|now| now.start == stat.start);
-        (same && info.argv.is_some()).then_some(Self { start: stat.start, exe, comm: caller.comm, info })
+        (same && info.argv.is_some()).then(|| Self {
+            start: stat.start,
+            exe,
+            comm: caller.comm,
+            info: info.into(),
+        })
     }
 }
 
@@ -186,7 +219,11 @@ fn argv(pid: u32) -> Option<Vec<String>> {
     if bytes.is_empty() {
         return None;
     }
-    Some(bytes.split(|b| *b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect())
+    let mut args = bytes.split(|b| *b == 0);
+    let kept = args.by_ref().take(ARGS).map(|arg| String::from_utf8_lossy(arg).into_owned());
+    let mut kept: Vec<_> = kept.collect();
+    kept.extend(args.next().map(|_| CUT.to_owned()));
+    Some(kept)
 }
 
 fn exe(pid: u32) -> Option<PathBuf> {
@@ -240,81 +277,4 @@ impl Stat {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        io::Write as _,
-        process::{Command, Stdio},
-    };
-
-    use super::*;
-
-    fn caller(tgid: u32, cookie: u64) -> Caller {
-        let mut comm = [0; 16];
-        comm[..4].copy_from_slice(b"test");
-        Caller { cookie, tgid, uid: 7, comm }
-    }
-
-    #[test]
-    fn stat_survives_a_hostile_name() {
-        let text = "42 (a) R 1 (b) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 999 1 2";
-        let stat = Stat::parse(text).unwrap();
-        assert_eq!((stat.comm.as_str(), stat.ppid, stat.start), ("a) R 1 (b", 7, 12345));
-        assert!(Stat::parse("").is_none());
-        assert!(Stat::parse("1 (x) S").is_none());
-    }
-
-    #[test]
-    fn a_living_process_is_named() {
-        let info = Processes::new(false).observe(&caller(std::process::id(), 1), u64::MAX);
-        assert_eq!(info.exe.as_deref(), std::env::current_exe().unwrap().to_str());
-        assert_eq!(info.argv.unwrap().len(), std::env::args().count());
-        assert_eq!((info.uid, info.comm.as_str()), (Some(7), "test"));
-    }
-
-    #[test]
-    fn a_number_taken_by_another_process_is_not_named() {
-        let info = Processes::new(false).observe(&caller(std::process::id(), 1), 1);
-        assert_eq!((info.exe, info.argv, info.comm.as_str()), (None, None, "test"));
-    }
-
-    #[test]
-    fn a_dead_process_is_remembered_by_its_socket() {
-        let processes = Processes::new(false);
-        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let caller = caller(child.id(), 9);
-        // Its echo tells that its exec is over.
-        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
-        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-        processes.observe(&caller, u64::MAX);
-        drop(child.stdin.take());
-        child.wait().unwrap();
-        let info = processes.describe(&caller);
-        assert!(info.exe.as_deref().unwrap_or_default().ends_with("cat"), "{info:?}");
-        assert_eq!(info.argv.unwrap(), ["cat"]);
-    }
-
-    #[test]
-    fn a_long_command_line_is_not_kept() {
-        let long = "x".repeat(100_000);
-        let mut command = Command::new("cat");
-        command.arg("-").arg(long).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
-        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-        let argv = Processes::new(false).observe(&caller(child.id(), 3), u64::MAX).argv.unwrap();
-        drop(child.stdin.take());
-        child.wait().unwrap();
-        assert_eq!((argv[0].as_str(), argv.len(), argv.concat().len()), ("cat", 3, ARGV as usize + 1 - 2));
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let processes = Processes::new(true);
-        for cookie in 0..SOCKETS as u64 + 10 {
-            processes.observe(&caller(1, cookie), u64::MAX);
-        }
-        let state = processes.state.lock().unwrap();
-        assert_eq!((state.by_cookie.len(), state.order.len()), (SOCKETS, SOCKETS));
-        assert!(!state.by_cookie.contains_key(&0));
-    }
-}
+mod tests;
