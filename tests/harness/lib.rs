@@ -28,6 +28,7 @@ pub mod procs;
 pub mod run;
 pub mod seen;
 pub mod site;
+pub mod soak;
 pub mod tcp;
 pub mod tools;
 pub mod workdir;

@@ -26,3 +26,11 @@ pub(crate) fn release(package: &str, bin: &str) -> Result<PathBuf> {
     ensure!(path.is_file(), "cargo reported success, but {} is not there", path.display());
     Ok(path)
 }
+
+/// Builds one binary in the debug profile, likewise.
+pub(crate) fn debug(package: &str, bin: &str) -> Result<PathBuf> {
+    let path = cmd::target_dir()?.join("debug").join(bin);
+    cmd::run(cmd::cargo()?.args(["build", "--locked", "--package", package, "--bin", bin]))?;
+    ensure!(path.is_file(), "cargo reported success, but {} is not there", path.display());
+    Ok(path)
+}

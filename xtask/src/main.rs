@@ -6,6 +6,7 @@ mod cmd;
 mod deny;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 
@@ -23,6 +24,7 @@ cargo xtask VERB
   tidy                          house rules: sizes, heads, who may use whom, where unsafe may be
   deny                          licenses, bans, sources and advisories of the dependencies
   bench [ARGS]                  what awf-bpf costs, against the bare command
+  soak [--debug] [ARGS]         10,000 connections for ten minutes; --minutes N, --connections N
   build-ebpf                    build the eBPF object and print its path";
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "tidy" => tidy::main(args),
         "deny" => deny::main(args),
         "bench" => bench::main(args),
+        "soak" => soak::main(args),
         "build-ebpf" => build_ebpf(args),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

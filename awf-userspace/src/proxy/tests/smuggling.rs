@@ -155,7 +155,7 @@ async fn check(by: By) {
         let connections = lab.log.connection_ends().await;
         assert_eq!(connections, 1, "{case}");
         let records = lab.log.take();
-        let mut judged: Vec<_> = records.iter().filter_map(|record| judged(record)).collect();
+        let mut judged: Vec<_> = records.iter().filter_map(judged).collect();
         for bytes in origin.take().await {
             for head in requests(&bytes, &case) {
                 let host = head.host.unwrap_or_default();

@@ -1,0 +1,207 @@
+//! Conversations that must work to their last byte.
+
+use std::{future::Future, io, rc::Rc, time::Duration};
+
+use harness::soak::{
+    http::{self, get, response},
+    wire::{self, ALLOWED, HTTP_PORT, TLS_PORT, hello},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::World;
+
+/// A step that takes longer has failed. Generous: the machine has other things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection that speaks the commands of [`wire`].
+pub(crate) type Held = TcpStream;
+
+/// The kinds that a slot goes through, by their share.
+const KINDS: [&str; 16] = [
+    "tls, idle",
+    "tls, idle",
+    "tls, idle",
+    "tls, idle",
+    "tls, idle",
+    "tls, active",
+    "tls, active",
+    "tls, active",
+    "connect",
+    "connect",
+    "http, kept alive",
+    "http, kept alive",
+    "websocket",
+    "websocket",
+    "events",
+    "bulk",
+];
+
+/// Numbers that are the same in each run (Marsaglia, "Xorshift RNGs").
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: usize) -> Self {
+        Self((seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// One of `from..to`.
+    pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        from + self.0 % (to - from).max(1)
+    }
+}
+
+pub(crate) async fn patiently<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(PATIENCE, step).await.unwrap_or_else(|_| Err(io::Error::other("nothing happened for a minute")))
+}
+
+/// Keeps one connection at a time until the time is over, beginning with `held`.
+pub(crate) async fn slot(world: Rc<World>, held: Held, number: usize, time: Duration) {
+    let mut random = Random::new(number);
+    let (least, most) = (time.as_millis() as u64 / 20, time.as_millis() as u64 / 4);
+    let mut until = || {
+        let until = Instant::now() + Duration::from_millis(random.between(least, most));
+        until.min(world.end.get())
+    };
+    let ended = hold(held, until(), number, false).await;
+    world.tally.note("tls, held from the start", ended);
+    for turn in 1.. {
+        if Instant::now() >= world.end.get() {
+            return;
+        }
+        let kind = KINDS[(number + turn * 7) % KINDS.len()];
+        let ended = converse(&world, kind, until(), number + turn).await;
+        world.tally.note(kind, ended);
+    }
+}
+
+async fn converse(world: &World, kind: &str, until: Instant, number: usize) -> io::Result<()> {
+    match kind {
+        "tls, idle" => hold(open_tls(world, number).await?, until, number, false).await,
+        "tls, active" => hold(open_tls(world, number).await?, until, number, true).await,
+        "connect" => hold(open_connect(world).await?, until, number, false).await,
+        "http, kept alive" => keep_alive(world, until, number).await,
+        "websocket" => hold(open_websocket(world, number).await?, until, number, true).await,
+        "events" => events(world, until, number).await,
+        _ => bulk(world, until, number).await,
+    }
+}
+
+/// Every tenth goes by a CONNECT.
+pub(crate) async fn open_tunnel(world: &World, number: usize) -> io::Result<Held> {
+    if number % 10 == 9 { open_connect(world).await } else { open_tls(world, number).await }
+}
+
+pub(crate) async fn dial(world: &World, to: std::net::SocketAddr) -> io::Result<TcpStream> {
+    world.tally.connection();
+    let stream = patiently(TcpStream::connect(to)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn open_tls(world: &World, number: usize) -> io::Result<Held> {
+    greet(dial(world, world.tls(number)).await?).await
+}
+
+async fn open_connect(world: &World) -> io::Result<Held> {
+    let mut stream = dial(world, world.proxy).await?;
+    let target = format!("{ALLOWED}:{TLS_PORT}");
+    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let head = patiently(http::head(&mut stream)).await?.unwrap_or_default();
+    expect(&head, "http/1.1 200 ")?;
+    greet(stream).await
+}
+
+async fn greet(mut stream: TcpStream) -> io::Result<Held> {
+    stream.write_all(&hello(ALLOWED)).await?;
+    patiently(wire::echo(&mut stream, b"hello")).await?;
+    Ok(stream)
+}
+
+async fn open_websocket(world: &World, number: usize) -> io::Result<Held> {
+    let mut stream = dial(world, world.http(number)).await?;
+    let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let head = patiently(get(&mut stream, &host(), "/chat", lines)).await?;
+    expect(&head, "http/1.1 101 ")?;
+    Ok(stream)
+}
+
+pub(crate) fn host() -> String {
+    format!("{ALLOWED}:{HTTP_PORT}")
+}
+
+pub(crate) fn expect(head: &str, beginning: &str) -> io::Result<()> {
+    if head.starts_with(beginning) {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("{beginning:?} was due, not {head:?}")))
+    }
+}
+
+/// Keeps a tunnel, in silence or with some bytes now and then, then closes our half and waits for the other.
+async fn hold(mut stream: Held, until: Instant, number: usize, active: bool) -> io::Result<()> {
+    let mut random = Random::new(number);
+    let mut next = Instant::now() + Duration::from_millis(random.between(1000, 8000));
+    while active && next < until {
+        sleep_until(next).await;
+        let message = vec![number as u8; random.between(16, 4096) as usize];
+        patiently(wire::echo(&mut stream, &message)).await?;
+        next = Instant::now() + Duration::from_millis(random.between(1000, 8000));
+    }
+    sleep_until(until).await;
+    patiently(wire::echo(&mut stream, b"still there?")).await?;
+    stream.shutdown().await?;
+    match patiently(stream.read(&mut [0])).await? {
+        0 => Ok(()),
+        _ => Err(io::Error::other("bytes that nobody sent")),
+    }
+}
+
+async fn keep_alive(world: &World, until: Instant, number: usize) -> io::Result<()> {
+    let mut stream = dial(world, world.http(number)).await?;
+    let mut random = Random::new(number);
+    while Instant::now() < until {
+        let head = patiently(get(&mut stream, &host(), "/bytes/1000", "")).await?;
+        expect(&head, "http/1.1 200 ")?;
+        let body = random.between(1, 3000);
+        let request = format!("POST /upload HTTP/1.1\r\nHost: {}\r\nContent-Length: {body}\r\n\r\n", host());
+        stream.write_all(request.as_bytes()).await?;
+        wire::fill(&mut stream, body).await?;
+        expect(&patiently(response(&mut stream)).await?, "http/1.1 200 ")?;
+        sleep_until(until.min(Instant::now() + Duration::from_millis(random.between(500, 4000)))).await;
+    }
+    Ok(())
+}
+
+async fn events(world: &World, until: Instant, number: usize) -> io::Result<()> {
+    let mut stream = dial(world, world.http(number)).await?;
+    let head = patiently(get(&mut stream, &host(), "/events", "")).await?;
+    expect(&head, "http/1.1 200 ")?;
+    let mut buf = [0; 256];
+    while Instant::now() < until {
+        if patiently(stream.read(&mut buf)).await? == 0 {
+            return Err(io::Error::other("the events ended"));
+        }
+    }
+    Ok(())
+}
+
+/// A download and an upload of some megabytes, and then silence.
+async fn bulk(world: &World, until: Instant, number: usize) -> io::Result<()> {
+    let mut stream = open_tls(world, number).await?;
+    let bytes = Random::new(number).between(1, 4) << 20;
+    wire::download(&mut stream, bytes).await?;
+    wire::upload(&mut stream, bytes).await?;
+    let mut clear = dial(world, world.http(number)).await?;
+    let path = format!("/bytes/{bytes}");
+    let lines = "Connection: close\r\n";
+    expect(&patiently(get(&mut clear, &host(), &path, lines)).await?, "http/1.1 200 ")?;
+    hold(stream, until, number, false).await
+}
