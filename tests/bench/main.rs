@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let bench = Bench::new();
     println!("awf-bpf: {}", tools::awf_bpf().display());
     bench.starts();
-    scale::run(&tools::awf_bpf(), &std::env::temp_dir());
+    scale::run(&tools::awf_bpf(), bench.lab.dir().root());
     println!("\n{:34} {:>10} {:>10} {:>10} {:>10} {:>7}", "", "direct", "p90", "awf-bpf", "p90", "ratio");
     for (name, addr, tls) in [
         ("connect + GET, clear, IPv4", addr4(80), false),

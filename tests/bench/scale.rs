@@ -15,6 +15,7 @@ use crate::{ROUNDS, show, stats::Samples};
 const RECORDS: u32 = 200_000;
 
 /// Wall time, and the largest resident size in KiB.
+#[expect(clippy::zombie_processes, reason = "wait4 reaps it, and tells its memory")]
 fn measure(awf: &Path, args: &[&str]) -> (Duration, i64) {
     let begun = Instant::now();
     let mut command = Command::new(awf);
