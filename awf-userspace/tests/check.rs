@@ -41,7 +41,7 @@ fn check(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
 /// Of the host's loopback, opened by flags and by the file.
 #[test]
 fn host_ports_are_checked_like_the_rest() {
-    let text = "[policy]\nallow_host_ports = \"8000-8010\"\nallow-host-service-ports = [\"6379\"]\n";
+    let text = "[policy]\nallow_host_ports = \"8000-8010\"\nallow-host-service-ports = [6379]\n";
     let dir =
         Dir::new("host", &[("p.toml", text), ("bad.toml", "[policy]\nallow_host_ports = [\n\"5432\"]\n")]);
     for (target, code, said) in [

@@ -14,7 +14,8 @@ use toml::{
 use super::{ConfigError, Inputs, PolicyArgs, lists, rules::unread};
 use crate::policy::Place;
 
-/// What `[policy]` may hold: the names of the flags, also with `-` for `_`. Each is a string or a list of strings.
+/// What `[policy]` may hold: the names of the flags, also with `-` for `_`. Each is a string or a list of strings;
+/// ports may be numbers.
 pub(super) const KEYS: [&str; 10] = [
     "allow_dns",
     "allow_domains",
@@ -164,10 +165,11 @@ impl Reader<'_> {
         };
         let mut items = Vec::new();
         for value in values {
+            let line = line_of(self.text.as_bytes(), value.span().start);
             match value.get_ref() {
-                DeValue::String(text) => {
-                    let line = line_of(self.text.as_bytes(), value.span().start);
-                    items.push(Item { text: text.clone().into_owned(), line });
+                DeValue::String(text) => items.push(Item { text: text.clone().into_owned(), line }),
+                DeValue::Integer(port) if key.ends_with("_ports") && port.radix() == 10 => {
+                    items.push(Item { text: port.as_str().to_owned(), line });
                 }
                 other => {
                     let why = format!("`{key}` holds {}; write strings: {key} = [\"...\"]", kind(other));

@@ -230,3 +230,25 @@ impl fmt::Display for Line<'_> {
         write!(f, "{} ({})", self.text(), self.place())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hash finds candidates; were it to decide, a name that collides with another's would be taken for it.
+    #[test]
+    fn what_a_hash_finds_is_compared_to_its_last_byte() {
+        let hasher = DefaultHashBuilder::default();
+        let mut lines = Lines::default();
+        lines.open("l".into(), List::Allow, Bytes::from_static(b"x.example.com"), 0, &hasher);
+        lines.add(0, b"x.example.com", 1, &hasher);
+        let hash = hasher.hash_one(&b"x.example.com"[..]);
+        let found = |base: &[u8]| lines.of(hash, base).count();
+        assert_eq!(found(b"x.example.com"), 1);
+        for other in
+            ["x.example.co", "x.example", "x", "", "x.example.com.", "x.example.comm", "y.example.com"]
+        {
+            assert_eq!(found(other.as_bytes()), 0, "{other}");
+        }
+    }
+}

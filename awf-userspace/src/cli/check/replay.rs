@@ -110,6 +110,7 @@ fn judge(policy: &Policy, seen: &Seen) -> Option<Result<String, Denied>> {
         _ => return None,
     };
     let dialled = match (decided, seen.ip) {
+        (Ok(route), _) if policy.host_addresses(&route.dial, port).is_some() => Ok(route),
         (Ok(route), Some(ip)) => policy.may_dial(ip, port).map(|()| route),
         // Where the name led to is not in the record.
         (Ok(_), None) if seen.reason == "forbidden_address" => return None,
