@@ -67,7 +67,24 @@ async fn a_tunnel_under_an_allowed_name_is_refused_as_such() {
     let error = lab.stub.resolve(&by_proxy).await.unwrap_err();
     assert!(matches!(error, ResolveError::Refused { reason, .. } if reason.as_str() == "dns_tunnelling"));
     assert_eq!(lab.server.asked().len(), asked);
+    // By an upstream proxy, which looks names up in our place; what it knows it may be told again.
+    assert!(matches!(lab.stub.may_tell(&by_proxy), Err(ResolveError::Refused { .. })));
+    let plain = DomainName::parse("up.test").unwrap();
+    assert!((0..100).all(|_| lab.stub.may_tell(&plain).is_ok()));
     // What was asked before is known, and short names are soon affordable; another domain is not concerned.
     lab.ask(&format!("{}.up.test.", label(1)), RecordType::A).await;
     assert_eq!(lab.server.asked().len(), asked, "from the cache");
+}
+
+/// One name on a thousand connections through an upstream proxy is one name.
+#[tokio::test]
+async fn a_name_told_to_an_upstream_proxy_is_charged_once() {
+    let lab = Lab::start().await;
+    let name = DomainName::parse("registry.up.test").unwrap();
+    assert!((0..10_000).all(|_| lab.stub.may_tell(&name).is_ok()));
+    let tunnel = |n: u32| {
+        DomainName::parse(&format!("{:056x}.up.test", u128::from(n) * 0x9e37_79b9_7f4a_7c15)).unwrap()
+    };
+    let told = (0..500).filter(|n| lab.stub.may_tell(&tunnel(*n)).is_ok()).count();
+    assert!(told < 200, "{told}");
 }
