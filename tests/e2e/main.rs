@@ -13,6 +13,7 @@ mod host_services;
 mod hostile;
 mod lab;
 mod lifecycle;
+mod parting;
 mod policy;
 mod soak;
 mod stdio;

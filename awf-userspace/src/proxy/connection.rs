@@ -12,9 +12,13 @@ use super::{
     deny::{self, Alert, Refusal},
     entry::{Entry, Peer},
     exchange::Kept,
-    forward::Mode,
+    farewell::Farewell,
     http1::{self, Next},
+    http2,
+    judge::Mode,
     listen::{Spoken, listen},
+    multiplex::Upstreams,
+    parting::part,
     transparent,
     tunnel::{self, Broken, Leg},
     upstream,
@@ -24,6 +28,9 @@ use crate::{
     policy::{Denied, Host, Protocol, Reason},
     upstream_proxy::Use,
 };
+
+/// Patience with who waits for a server that will not speak.
+const SERVER_FIRST: Duration = Duration::from_secs(1);
 
 /// What the parts of one connection share.
 #[derive(Clone, Debug)]
@@ -107,19 +114,22 @@ async fn open(link: &Link, stream: TcpStream, origin: Origin, entry: Entry) -> O
 
 /// The command speaks to the proxy as such.
 async fn explicit(link: &Link, mut client: Leg, entry: Entry) -> Option<Tunnel> {
-    let patience = patience(link, None);
+    let patience = patience(link, None, false);
     let refused = match listen(&mut client, None, patience, &link.context.limits).await {
         Ok(Spoken::Http1) => return http(link, client, Mode::Explicit, entry, None).await,
+        Ok(Spoken::Http2) => return h2c(link, client, Mode::Explicit, entry, Upstreams::default()).await,
         Ok(Spoken::Tls(_) | Spoken::Hidden(_)) => {
             let message = "the proxy is spoken to in clear text: its URL begins with http://, also for https";
             let refusal = Refusal::from(denied(Reason::ProtocolNotAllowed, message));
             return refuse_tls(link, client, &refusal, entry).await;
         }
-        Ok(Spoken::Silent { bytes }) => late(bytes, None, patience),
-        Ok(_) => denied(Reason::ProtocolNotAllowed, "the proxy speaks HTTP/1.1 only"),
+        Ok(Spoken::Silent { bytes }) => {
+            late(bytes, None, patience, denied(Reason::NoName, "nothing was said to the proxy"))
+        }
+        Ok(_) => denied(Reason::ProtocolNotAllowed, "the proxy speaks HTTP only"),
         Err(denied) => denied,
     };
-    refuse(client, &refused.into(), entry)
+    refuse(link, client, &refused.into(), None, entry).await
 }
 
 /// The command speaks through a CONNECT to `host`, which `upstream` leads to.
@@ -133,7 +143,7 @@ async fn connected(
 ) -> Option<Tunnel> {
     let context = &link.context;
     let other = context.decide(Some(&host), None, port, Protocol::Other);
-    let patience = patience(link, Some(port));
+    let patience = patience(link, Some(port), other.is_ok());
     let spoken = listen(&mut client, other.is_ok().then_some(&upstream), patience, &context.limits).await;
     let refused = match (spoken, other) {
         (Ok(Spoken::Tls(sni)), other) => match agrees(context, sni, &host, port, other.is_ok()) {
@@ -161,15 +171,18 @@ async fn connected(
             }
             Err(refusal) => refusal,
         },
+        (Ok(Spoken::Http2), _) => {
+            let upstreams = Upstreams::on(upstream, host.clone(), port, &entry).await;
+            return h2c(link, client, Mode::Connected(host, port), entry, upstreams).await;
+        }
         (Ok(_), Ok(route)) => {
             entry.allow(&route.rule);
             return join(client, upstream, entry);
         }
-        (Ok(Spoken::Http2), Err(_)) => http2().into(),
-        (Ok(Spoken::Silent { bytes }), Err(_)) => late(bytes, Some(port), patience).into(),
+        (Ok(Spoken::Silent { bytes }), Err(denied)) => late(bytes, Some(port), patience, denied).into(),
         (Ok(_), Err(denied)) | (Err(denied), _) => denied.into(),
     };
-    refuse(client, &refused, entry)
+    refuse(link, client, &refused, Some(port), entry).await
 }
 
 pub(super) async fn http(
@@ -189,6 +202,18 @@ pub(super) async fn http(
     }
 }
 
+/// HTTP/2 in clear text.
+pub(super) async fn h2c(
+    link: &Link,
+    client: Leg,
+    mode: Mode,
+    entry: Entry,
+    upstreams: Upstreams,
+) -> Option<Tunnel> {
+    Box::pin(http2::serve(link, client, mode, entry, upstreams)).await;
+    None
+}
+
 pub(super) async fn dial(link: &Link, route: &Route, entry: &mut Entry) -> Result<TcpStream, Refusal> {
     entry.allow(&route.rule);
     upstream::dial(&link.context, &route.dial, route.port, Use::Tunnel, entry).await
@@ -198,12 +223,22 @@ pub(super) fn join(client: Leg, upstream: TcpStream, entry: Entry) -> Option<Tun
     Some(Tunnel { client, upstream: Leg::new(upstream), entry })
 }
 
-pub(super) fn refuse(client: Leg, refusal: &Refusal, mut entry: Entry) -> Option<Tunnel> {
+/// Refuses what is neither TLS nor HTTP, on `port`; `None` is the proxy's own.
+pub(super) async fn refuse(
+    link: &Link,
+    client: Leg,
+    refusal: &Refusal,
+    port: Option<u16>,
+    mut entry: Entry,
+) -> Option<Tunnel> {
     refusal.note(&mut entry);
     if refusal.denied.reason == Reason::NothingSent {
         entry.record.decision = Decision::Allow;
     }
-    deny::reset(client.stream);
+    match port {
+        Some(port) => part(client, port, refusal, &link.context.limits).await,
+        None => deny::reset(client.stream),
+    }
     None
 }
 
@@ -219,24 +254,28 @@ pub(super) async fn refuse_tls(
 }
 
 /// How long a connection may take to say what it speaks. On the ports of the web, and to the proxy itself, it is
-/// always the client who speaks first, and clients open connections in advance.
-pub(super) fn patience(link: &Link, port: Option<u16>) -> Duration {
+/// always the client who speaks first, and clients open connections in advance; on some others it never is, and
+/// where the `server` is not there to begin, only TLS or HTTP could help.
+pub(super) fn patience(link: &Link, port: Option<u16>, server: bool) -> Duration {
     let limits = &link.context.limits;
-    if client_first(port) { limits.keep_alive } else { limits.first_byte }
+    match port {
+        _ if client_first(port) => limits.keep_alive,
+        Some(port) if !server && Farewell::greeting(port).is_some() => SERVER_FIRST.min(limits.first_byte),
+        _ => limits.first_byte,
+    }
 }
 
 fn client_first(port: Option<u16>) -> bool {
     matches!(port, None | Some(80 | 443))
 }
 
-pub(super) fn late(bytes: usize, port: Option<u16>, patience: Duration) -> Denied {
+/// The refusal of who has said nothing, or too little, in time. `other`: that of a protocol without a name.
+pub(super) fn late(bytes: usize, port: Option<u16>, patience: Duration, other: Denied) -> Denied {
+    if bytes == 0 && port.is_some_and(|port| Farewell::greeting(port).is_some()) {
+        return other;
+    }
     if bytes == 0 && client_first(port) {
         return denied(Reason::NothingSent, format!("nothing was sent within {patience:?}"));
     }
     denied(Reason::FirstByteTimeout, format!("nothing that could be judged was sent within {patience:?}"))
-}
-
-pub(super) fn http2() -> Denied {
-    let message = "HTTP/2 without TLS is not passed on; use HTTP/1.1, or HTTP/2 over TLS";
-    denied(Reason::ProtocolNotAllowed, message)
 }

@@ -9,7 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use serde::Serialize;
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
-use super::{Limits, body::Passing, entry::Entry, scratch};
+use super::{Limits, body::Passing, entry::Entry, farewell, scratch};
 use crate::{
     audit::Decision,
     policy::{Denied, Reason},
@@ -56,6 +56,14 @@ impl Refusal {
             Decision::Allow => entry.fail(self.denied.reason),
             _ => entry.deny(&self.denied),
         }
+    }
+
+    /// All of it in one line: `blocked by awf-bpf: ... (reason; allow with ...)`.
+    pub(super) fn text(&self) -> String {
+        let denied = &self.denied;
+        let who = if self.decision == Decision::Allow { "awf-bpf" } else { "blocked by awf-bpf" };
+        let with = denied.allow_with.as_ref().map_or_else(String::new, |flag| format!("; allow with {flag}"));
+        format!("{who}: {} ({}{with})", denied.message, denied.reason)
     }
 
     fn error(&self) -> &'static str {
@@ -137,6 +145,29 @@ pub(super) async fn answer(
     response
 }
 
+/// Answers a refused request of HTTP/2, whose other streams go on. A gRPC client is told in its own words as well:
+/// it shows its user nothing of a body (gRPC's "HTTP2 protocol mapping", Trailers-Only).
+pub(super) fn answer_stream(refusal: &Refusal, headers: &HeaderMap, mut entry: Entry) -> Response<Passing> {
+    const PERMISSION_DENIED: HeaderValue = HeaderValue::from_static("7");
+    const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
+    refusal.note(&mut entry);
+    entry.record.status = Some(refusal.status.as_u16());
+    let mut response = response(refusal, &entry);
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if kind.is_some_and(|kind| kind.starts_with(b"application/grpc")) {
+        let status = if refusal.decision == Decision::Allow { UNAVAILABLE } else { PERMISSION_DENIED };
+        let said = farewell::plain(&refusal.text()).replace('%', "%25");
+        let said = HeaderValue::from_str(&said).unwrap_or_else(|_| HeaderValue::from_static("refused"));
+        *response.status_mut() = StatusCode::OK;
+        *response.body_mut() = Bytes::new();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(HeaderName::from_static("grpc-status"), status);
+        headers.insert(HeaderName::from_static("grpc-message"), said);
+    }
+    response.map(Passing::own)
+}
+
 /// Reads the rest of a small body; whether that was all of it.
 async fn drain(mut body: Incoming) -> bool {
     let reading = async {
@@ -188,7 +219,7 @@ pub(super) async fn alert(stream: TcpStream, alert: Alert, limits: &Limits) {
 
 /// Writes `last`, closes our side and reads on for a while: closing with unread bytes would reset the
 /// connection, and the peer might never see `last`. Whatever fails here has failed for a refused peer only.
-async fn finish(mut stream: TcpStream, last: &[u8], limits: &Limits) {
+pub(super) async fn finish(mut stream: TcpStream, last: &[u8], limits: &Limits) {
     let ending = async {
         stream.write_all(last).await?;
         stream.shutdown().await?;

@@ -88,6 +88,8 @@ pub(super) struct Entry {
     requests: Arc<Mutex<Requests>>,
     /// What time of the connection ran out, if one did.
     ended: Arc<OnceLock<Reason>>,
+    /// The connection of a request beside others: recorded behind the last of them.
+    beside: Option<Arc<Self>>,
     /// The connection of a request that nothing comes after: recorded behind it.
     connection: Option<Box<Self>>,
 }
@@ -111,6 +113,7 @@ impl Entry {
             record: Box::new(record),
             requests: Arc::default(),
             ended: Arc::default(),
+            beside: None,
             connection: None,
         }
     }
@@ -123,6 +126,13 @@ impl Entry {
         entry.record.via.clone_from(&self.record.via);
         entry.requests = Arc::clone(&self.requests);
         entry.ended = Arc::clone(&self.ended);
+        entry
+    }
+
+    /// The entry of one of many requests at once on `connection`.
+    pub(super) fn request_of(connection: &Arc<Self>) -> Self {
+        let mut entry = connection.request();
+        entry.beside = Some(Arc::clone(connection));
         entry
     }
 
@@ -142,6 +152,13 @@ impl Entry {
         self.record.proto = Some("http");
         self.record.method = None;
         self.record.status = None;
+    }
+
+    /// Of a connection that speaks HTTP/2: the same, but it may end before a request without being broken.
+    pub(super) fn speaks_http2(&mut self) {
+        self.speaks_http();
+        self.record.decision = Decision::Allow;
+        self.record.reason = Reason::NothingSent;
     }
 
     pub(super) fn id(&self) -> &EventId {

@@ -2,7 +2,6 @@
 //! connection comes through here by itself.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -16,31 +15,21 @@ use tokio::net::TcpStream;
 use super::{
     body::Passing,
     connection::Link,
-    context::{Route, denied},
+    context::denied,
     deny::{self, Refusal},
     entry::Entry,
     exchange::{self, Kept},
     gate::Finding,
     head::HeadError,
+    judge::{Judged, Mode, expired, judge, unreadable},
     request::{self, Destination, Form},
     upstream,
 };
 use crate::{
     audit::EventKind,
-    policy::{Host, Protocol, Reason},
+    policy::{Host, Reason},
     upstream_proxy::Use,
 };
-
-/// How the command came to speak HTTP here.
-#[derive(Clone, Debug)]
-pub(super) enum Mode {
-    /// It speaks to the proxy as such.
-    Explicit,
-    /// It dialled this address.
-    Transparent(SocketAddr),
-    /// It is inside a CONNECT to this host and port.
-    Connected(Host, u16),
-}
 
 /// What a request turned its connection into.
 #[derive(Debug)]
@@ -59,12 +48,6 @@ pub(super) struct Forward {
     finding: Arc<OnceLock<Finding>>,
     /// The connection's own entry, until a request takes it along; dropped last, since it sums up the others.
     connection: Mutex<Option<Entry>>,
-}
-
-/// A request that was judged: where it goes and under which name.
-struct Judged {
-    host: Host,
-    route: Route,
 }
 
 impl Forward {
@@ -132,12 +115,7 @@ impl Forward {
             return Err(found(finding));
         }
         let to = request::destination(&parts.method, &parts.uri, &parts.headers);
-        let to = to.map_err(|error| match error.reason() {
-            reason @ (Reason::NameMismatch | Reason::ProtocolNotAllowed) => {
-                Refusal::from(denied(reason, error.to_string()))
-            }
-            reason => Refusal::bad_request(denied(reason, error.to_string())),
-        })?;
+        let to = to.map_err(unreadable)?;
         if let Some(host) = &to.host {
             entry.target(host, to.port.unwrap_or_else(|| self.mode.port()));
         }
@@ -170,7 +148,7 @@ impl Forward {
         to: Destination,
         entry: &mut Entry,
     ) -> Result<Outcome, Refusal> {
-        let Judged { host, route } = self.judge(to, entry)?;
+        let Judged { host, route } = judge(&self.link, &self.mode, to, entry)?;
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let authority = request::host_value(&host, route.port, 80);
         entry.record.url = Some(format!("http://{authority}{path}"));
@@ -190,45 +168,6 @@ impl Forward {
             (Err(_), Some(finding)) => Err(found(finding)),
             (Err(refusal), None) => Err(refusal),
             (Ok(response), _) => answer(response, client, websocket, &host),
-        }
-    }
-
-    /// Checks that the request agrees with the connection it came on, and asks the policy.
-    fn judge(&self, to: Destination, entry: &mut Entry) -> Result<Judged, Refusal> {
-        let (at, port) = match &self.mode {
-            Mode::Explicit if to.form == Form::Origin => return Err(astray(&to)),
-            Mode::Explicit => (None, to.port.unwrap_or(80)),
-            Mode::Transparent(dst) => (Some(dst.ip()), dst.port()),
-            Mode::Connected(_, port) => (None, *port),
-        };
-        let named = match (&self.mode, to.host) {
-            (Mode::Connected(host, _), Some(named)) if *host != named => {
-                return Err(mismatch(format!(
-                    "the CONNECT was for {host}, the request inside is for {named}"
-                )));
-            }
-            (Mode::Connected(host, _), _) => Some(host.clone()),
-            (_, named) => named,
-        };
-        if let Some(other) = to.port.filter(|other| *other != port) {
-            let message = format!("the connection goes to port {port}, the request names port {other}");
-            return Err(mismatch(message));
-        }
-        let host = named.clone().or_else(|| at.map(Host::from));
-        if let Some(host) = &host {
-            entry.target(host, port);
-        }
-        let route = self.link.context.decide(named.as_ref(), at, port, Protocol::Http)?;
-        Ok(Judged { host: host.unwrap_or_else(|| route.dial.clone()), route })
-    }
-}
-
-impl Mode {
-    fn port(&self) -> u16 {
-        match self {
-            Self::Explicit => 80,
-            Self::Transparent(dst) => dst.port(),
-            Self::Connected(_, port) => *port,
         }
     }
 }
@@ -262,30 +201,6 @@ fn found(finding: &Finding) -> Refusal {
         Finding::Head(_) | Finding::Body(_) => Reason::Malformed,
     };
     Refusal::bad_request(denied(reason, finding.to_string()))
-}
-
-/// The connection's time has run out while an answer was awaited.
-fn expired(reason: Reason, host: &Host) -> Refusal {
-    let what = if reason == Reason::IdleTimeout {
-        "nothing was sent for too long"
-    } else {
-        "the connection is too old"
-    };
-    Refusal::unreachable(reason, format!("{host} has not answered, and {what} (--deadline)"))
-}
-
-fn mismatch(message: String) -> Refusal {
-    denied(Reason::NameMismatch, message).into()
-}
-
-/// A request without a URL, straight to the proxy: it must not come back to the proxy itself.
-fn astray(to: &Destination) -> Refusal {
-    let to = to.host.as_ref().map_or_else(String::new, |host| format!(" (Host: {host})"));
-    let message = format!(
-        "this is awf-bpf's proxy, not a web server{to}; a proxy is sent `GET http://host/path` or CONNECT, \
-         as clients do with HTTP_PROXY and HTTPS_PROXY set to it"
-    );
-    Refusal::bad_request(denied(Reason::NoName, message))
 }
 
 /// What the server answered, as the command gets it. `client`: its side, if it may become a WebSocket.

@@ -14,9 +14,10 @@ use super::{
     connection::{Link, Tunnel, stopped},
     entry::Entry,
     exchange::Kept,
-    forward::{After, Forward, Mode},
+    forward::{After, Forward},
     gate::Gate,
     head::MAX_HEADERS,
+    judge::Mode,
     tunnel::Leg,
 };
 use crate::policy::Host;

@@ -87,7 +87,7 @@ async fn wait(client: &TcpStream, upstream: Option<&TcpStream>) -> io::Result<Ev
 }
 
 /// Reads what there is: `None` if there was nothing after all, 0 at the end.
-fn read(client: &mut Leg) -> io::Result<Option<usize>> {
+pub(super) fn read(client: &mut Leg) -> io::Result<Option<usize>> {
     let Leg { stream, received } = client;
     let read: io::Result<usize> = scratch::with(|buf| {
         let read = stream.try_read(buf)?;

@@ -4,8 +4,9 @@
 //! listener -> connection -> listen (sniff, sni)  -> tunnel                    TLS, CONNECT, other TCP
 //!                                                -> http1 (gate: head, chunked)
 //!                                                     -> forward (request) -> exchange   one HTTP request
+//!                                                -> http2 -> streams (request) -> multiplex   one HTTP/2 stream
 //! context: the policy is asked here.  upstream: only here is anything dialled, straight or by chain through an upstream proxy.
-//! deny: what a refusal looks like.  entry: one audit record each, written when it ends; a connection's behind those of its requests.
+//! deny, parting (farewell): what a refusal looks like.  entry: one audit record each, written when it ends; a connection's behind those of its requests.
 //! ```
 
 mod activity;
@@ -18,19 +19,26 @@ mod context;
 mod deny;
 mod entry;
 mod exchange;
+pub mod farewell;
 mod forward;
 mod gate;
 pub mod head;
 mod http1;
+mod http2;
+mod judge;
 pub mod limits;
 mod listen;
 mod listener;
+mod multiplex;
+mod parting;
 mod pipe;
+mod replay;
 pub mod request;
 mod scratch;
 pub mod seam;
 pub mod sni;
 pub mod sniff;
+mod streams;
 mod tokens;
 mod transparent;
 mod tunnel;

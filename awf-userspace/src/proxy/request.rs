@@ -25,7 +25,7 @@ pub struct Destination {
     pub form: Form,
     /// `None`: neither the target nor a Host header names one.
     pub host: Option<Host>,
-    /// As written; for the absolute form its default.
+    /// As written; for the absolute form of HTTP/1 its default.
     pub port: Option<u16>,
 }
 
@@ -44,6 +44,8 @@ pub enum DestinationError {
     Hosts,
     #[error("CONNECT needs `host:port` as its target, not {0:?}")]
     Connect(String),
+    #[error("CONNECT inside HTTP/2 is not passed on; send it in HTTP/1.1, straight to the proxy")]
+    StreamConnect,
     #[error("the target {0:?} is neither a path nor a URL")]
     Target(String),
     #[error("the proxy does not fetch {0}:// URLs; use CONNECT, as clients do for https")]
@@ -57,7 +59,7 @@ impl DestinationError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Scheme(_) => Reason::ProtocolNotAllowed,
+            Self::Scheme(_) | Self::StreamConnect => Reason::ProtocolNotAllowed,
             Self::Mismatch { .. } => Reason::NameMismatch,
             _ => Reason::Malformed,
         }
@@ -98,6 +100,35 @@ pub fn destination(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<De
         }
     }
     Ok(Destination { form, host: Some(host), port: Some(port) })
+}
+
+/// Reads whom a request of HTTP/2 is for (RFC 9113 section 8.3.1): `:authority`, with which Host must agree.
+///
+/// # Errors
+/// The same, and for CONNECT, which HTTP/2 has for one stream only.
+pub fn stream_destination(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Destination, DestinationError> {
+    if method == Method::CONNECT {
+        return Err(DestinationError::StreamConnect);
+    }
+    if let Some(scheme) = uri.scheme_str().filter(|scheme| *scheme != "http") {
+        return Err(DestinationError::Scheme(scheme.to_owned()));
+    }
+    let header = host_header(headers)?;
+    let target = uri.authority().map(|target| authority(target.as_str())).transpose()?;
+    if let (Some((host, port)), Some((named, at))) = (&target, &header)
+        && (host != named || port.unwrap_or(80) != at.unwrap_or(80))
+    {
+        let (target, host) =
+            (host_value(host, port.unwrap_or(80), 0), host_value(named, at.unwrap_or(80), 0));
+        return Err(DestinationError::Mismatch { target, host });
+    }
+    let form = if target.is_some() { Form::Absolute } else { Form::Origin };
+    let (host, port) = target.or(header).map_or((None, None), |(host, port)| (Some(host), port));
+    Ok(Destination { form, host, port })
 }
 
 /// `None` without a Host header, or with an empty one.

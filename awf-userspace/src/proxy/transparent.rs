@@ -1,64 +1,91 @@
 //! A connection to an address that the command dialled itself.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::net::TcpStream;
 
 use super::{
     agree::{hidden, named},
-    connection::{Link, Tunnel, dial, http, http2, join, late, patience, refuse, refuse_tls},
+    connection::{Link, Tunnel, dial, h2c, http, join, late, patience, refuse, refuse_tls},
     context::Route,
+    deny::Refusal,
     entry::Entry,
     exchange::Kept,
-    forward::Mode,
+    farewell::Farewell,
+    judge::Mode,
     listen::{Spoken, listen},
+    multiplex::Upstreams,
     tunnel::Leg,
 };
 use crate::policy::{Denied, Host, Protocol, Reason};
 
+/// What is waited for to come from a client whom nothing it says would help: only how to tell it.
+const HEARING: Duration = Duration::from_millis(500);
+
 /// A server that was dialled before the command has said anything.
 struct Early {
     route: Route,
-    stream: TcpStream,
+    stream: Result<TcpStream, Refusal>,
 }
 
 /// The command dialled `dst` itself.
 pub(super) async fn serve(link: &Link, mut client: Leg, dst: SocketAddr, mut entry: Entry) -> Option<Tunnel> {
-    entry.target(&Host::from(dst.ip()), dst.port());
-    if let Some((host, denied)) = link.context.closed_port(dst) {
-        entry.target(&host, dst.port());
-        return refuse(client, &denied.into(), entry);
-    }
-    // Where any protocol may be spoken the server may be the first to speak: it is dialled now.
-    let early = match link.context.decide_other(dst) {
-        Ok(route) => match dial(link, &route, &mut entry).await {
-            Ok(stream) => {
-                entry.target(&route.dial, route.port);
-                Ok(Early { route, stream })
-            }
-            Err(refusal) => return refuse(client, &refusal, entry),
-        },
-        Err(denied) => Err(denied),
+    let (context, port) = (&link.context, dst.port());
+    entry.target(&Host::from(dst.ip()), port);
+    let (early, settled) = early(link, dst, &mut entry).await;
+    let stream = early.as_ref().ok().and_then(|early| early.stream.as_ref().ok());
+    let patience = match &settled {
+        Some(_) if Farewell::greeting(port).is_some() => Duration::ZERO,
+        Some(_) => HEARING,
+        None => patience(link, Some(port), stream.is_some()),
     };
-    let patience = patience(link, Some(dst.port()));
-    let stream = early.as_ref().ok().map(|early| &early.stream);
-    let spoken = listen(&mut client, stream, patience, &link.context.limits).await;
+    let spoken = listen(&mut client, stream, patience, &context.limits).await;
     let refused = match (spoken, early) {
         (Ok(Spoken::Tls(sni)), early) => return tls(link, client, sni, dst, early, entry).await,
         (Ok(Spoken::Hidden(outer)), early) => return ech(link, client, outer, dst, early, entry).await,
         (Ok(Spoken::Http1), early) => {
             let kept = match early {
-                Ok(Early { route, stream }) => Kept::on(stream, route.dial, route.port).await.ok(),
-                Err(_) => None,
+                Ok(Early { route, stream: Ok(stream) }) => {
+                    Kept::on(stream, route.dial, route.port).await.ok()
+                }
+                _ => None,
             };
             return http(link, client, Mode::Transparent(dst), entry, kept).await;
         }
-        (Ok(_), Ok(early)) => return join(client, early.stream, entry),
-        (Ok(Spoken::Http2), Err(_)) => http2(),
-        (Ok(Spoken::Silent { bytes }), Err(_)) => late(bytes, Some(dst.port()), patience),
-        (Ok(_), Err(denied)) | (Err(denied), _) => denied,
+        (Ok(Spoken::Http2), early) => {
+            let upstreams = match early {
+                Ok(Early { route, stream: Ok(stream) }) => {
+                    Upstreams::on(stream, route.dial, route.port, &entry).await
+                }
+                _ => Upstreams::default(),
+            };
+            return h2c(link, client, Mode::Transparent(dst), entry, upstreams).await;
+        }
+        (Ok(_), Ok(Early { stream: Ok(stream), .. })) => return join(client, stream, entry),
+        (Ok(Spoken::Silent { bytes }), Err(denied)) => late(bytes, Some(port), patience, denied).into(),
+        (Ok(_), Err(denied)) => denied.into(),
+        (Ok(_), Ok(Early { stream: Err(refusal), .. })) => refusal,
+        (Err(denied), _) => denied.into(),
     };
-    refuse(client, &refused.into(), entry)
+    refuse(link, client, &settled.unwrap_or(refused), Some(port), entry).await
+}
+
+/// Dials where any protocol may be spoken, since the server may be the first to speak. Beside the server, or why
+/// there is none: the refusal of everything that is neither TLS nor HTTP, if it is settled already.
+async fn early(link: &Link, dst: SocketAddr, entry: &mut Entry) -> (Result<Early, Denied>, Option<Refusal>) {
+    if let Some((host, denied)) = link.context.closed_port(dst) {
+        entry.target(&host, dst.port());
+        return (Err(denied.clone()), Some(denied.into()));
+    }
+    match link.context.decide_other(dst) {
+        Ok(route) => {
+            let stream = dial(link, &route, entry).await;
+            entry.target(&route.dial, route.port);
+            let failed = stream.as_ref().err().cloned();
+            (Ok(Early { route, stream }), failed)
+        }
+        Err(denied) => (Err(denied), None),
+    }
 }
 
 async fn tls(
@@ -77,11 +104,9 @@ async fn tls(
         }
         let decided = link.context.decide(named.as_ref(), Some(dst.ip()), dst.port(), Protocol::Tls);
         match (decided, early) {
-            (Ok(route), Ok(early)) if route.dial == early.route.dial => Ok(early.stream),
+            (Ok(route), Ok(early)) if route.dial == early.route.dial => early.stream,
             (Ok(route), _) => dial(link, &route, &mut entry).await,
-            (Err(denied), Ok(early)) if named.is_none() && denied.reason != Reason::Blocked => {
-                Ok(early.stream)
-            }
+            (Err(denied), Ok(early)) if named.is_none() && denied.reason != Reason::Blocked => early.stream,
             (Err(denied), _) => Err(denied.into()),
         }
     };
@@ -109,7 +134,7 @@ async fn ech(
         entry.target(outer.as_ref().unwrap_or(&host), dst.port());
         let early = hidden(&link.context, outer.as_ref(), &host, dst.port(), early)?;
         entry.target(&early.route.dial, early.route.port);
-        Ok(early.stream)
+        early.stream
     });
     match judged {
         Ok(upstream) => join(client, upstream, entry),

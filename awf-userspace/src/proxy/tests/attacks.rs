@@ -215,11 +215,9 @@ async fn protocols_that_cannot_be_judged() {
     let (server, port) = listener().await;
     let lab = Lab::new(port, &["https://allowed.test:$P", "http://allowed.test:$P"]).await;
     for (bytes, reason) in [
-        (b"SSH-2.0-OpenSSH_9.6\r\n".as_slice(), Reason::NoName),
-        (b"\x00\x00\x00\x08\x04\xd2\x16\x2f", Reason::NoName),
+        (b"EHLO a.test\r\n".as_slice(), Reason::NoName),
         (b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10", Reason::NoName),
         (b"GET /\r\n", Reason::NoName),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Reason::ProtocolNotAllowed),
     ] {
         let mut client = lab.transparent(port).await;
         client.write_all(bytes).await.unwrap();

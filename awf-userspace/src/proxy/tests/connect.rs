@@ -128,7 +128,7 @@ async fn silence_and_unknown_protocols_are_refused_elsewhere() {
     send(&mut upstream, "SSH-2.0-server\r\n").await;
     assert_reset(&mut silent).await;
     let mut ssh = connect(&lab, &format!("allowed.test:{port}")).await;
-    send(&mut ssh, "SSH-2.0-client\r\n").await;
+    send(&mut ssh, "BEGIN\r\n").await;
     assert_reset(&mut ssh).await;
     let records = lab.records(2).await;
     assert_eq!(records[0].reason, Reason::FirstByteTimeout);

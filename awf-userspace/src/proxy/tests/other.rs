@@ -29,7 +29,7 @@ async fn a_name_that_was_given_must_be_allowed() {
         Lab::with(port, &["https://tls.test:$P", "ssh.test:22", "x.test:$P"], &["x.test"], quick()).await;
     lab.given(&["denied.test", "tls.test", "ssh.test", "x.test"]);
     let mut client = lab.transparent(port).await;
-    send(&mut client, "SSH-2.0-client\r\n").await;
+    send(&mut client, "HELLO\r\n").await;
     assert_reset(&mut client).await;
     assert_eq!(lab.record().await.decision, Decision::Deny);
     assert_eq!(lab.asked(), [""; 0]);

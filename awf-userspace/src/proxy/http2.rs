@@ -1,0 +1,140 @@
+//! Serves HTTP/2 in clear text, by prior knowledge (RFC 9113 section 3.3), until the connection ends. Everything
+//! of it runs in the connection's own task, so that with it all its streams end, and their records before its own.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use hyper::{rt::Executor, server::conn::http2::Builder, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+    time::sleep,
+};
+
+use super::{
+    Limits,
+    connection::{Link, stopped},
+    context::denied,
+    entry::Entry,
+    judge::Mode,
+    multiplex::Upstreams,
+    replay::Replay,
+    streams::Streams,
+    tunnel::Leg,
+};
+use crate::policy::{Denied, Reason};
+
+/// Streams at once on one connection; the usual limit of servers.
+pub(super) const MAX_STREAMS: u32 = 128;
+/// Bytes that may be on their way to us on one stream, and on all of a connection.
+pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
+pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of one stream that wait to be written.
+pub(super) const SEND_BUFFER: usize = 64 * 1024;
+/// Streams reset by the peer before they were even looked at (CVE-2023-44487); then the connection ends.
+const MAX_RESETS: usize = 20;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Hands the streams' futures to the loop that serves the connection.
+#[derive(Clone, Debug)]
+struct Inline(UnboundedSender<Task>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Inline {
+    fn execute(&self, future: F) {
+        // The other end is gone only when the connection is.
+        let _ = self.0.send(Box::pin(future));
+    }
+}
+
+fn builder(exec: Inline, limits: &Limits) -> Builder<Inline> {
+    let mut builder = Builder::new(exec);
+    builder
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        // What is a little too long is refused with a reason; h2 refuses the rest with a bare 431.
+        .max_header_list_size(u32::try_from(2 * limits.head).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Serves `client`. `entry`: the connection's own, recorded when it and all its requests have ended. `upstreams`:
+/// with a server connection made before.
+pub(super) async fn serve(link: &Link, client: Leg, mode: Mode, mut entry: Entry, upstreams: Upstreams) {
+    entry.speaks_http2();
+    let streams = Arc::new(Streams::new(link.clone(), mode, entry, upstreams));
+    let service = service_fn({
+        let streams = Arc::clone(&streams);
+        move |request| {
+            let streams = Arc::clone(&streams);
+            async move { Ok::<_, Infallible>(streams.handle(request).await) }
+        }
+    });
+    let (tasks, mut begun) = unbounded_channel();
+    let io = TokioIo::new(Replay::new(client, Arc::clone(&link.activity)));
+    let builder = builder(Inline(tasks), &link.context.limits);
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut running = FuturesUnordered::new();
+    let mut stop = link.stop.clone();
+    let mut leaving = pin!(async {
+        tokio::select! {
+            () = stopped(&mut stop) => {}
+            () = unused_for(&streams, link.context.limits.keep_alive) => {}
+        }
+    });
+    // A graceful end waits for the client's word (RFC 9113 section 6.8); one that says nothing is not waited for.
+    let mut gone = pin!(unused_for(&streams, link.context.limits.linger));
+    let mut left = false;
+    let served = loop {
+        tokio::select! {
+            served = &mut connection => break served,
+            Some(task) = begun.recv() => running.push(task),
+            Some(()) = running.next(), if !running.is_empty() => {}
+            () = &mut leaving, if !left => {
+                left = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = &mut gone, if left => break Ok(()),
+        }
+    };
+    if let Err(error) = served {
+        log::debug!("HTTP/2 connection: {error}");
+        if let Some(denied) = fault(&error) {
+            streams.blame(&denied);
+        }
+    }
+}
+
+/// Ends when for `time` there was neither a request nor an answer under way.
+async fn unused_for(streams: &Streams, time: Duration) {
+    let mut seen = None;
+    loop {
+        let now = streams.seen();
+        if seen == Some(now) && !streams.is_open() {
+            return;
+        }
+        seen = Some(now);
+        sleep(time).await;
+    }
+}
+
+/// What the command did wrong, if that is why its connection ended.
+fn fault(error: &hyper::Error) -> Option<Denied> {
+    let error = error.source()?.downcast_ref::<h2::Error>()?;
+    match error.reason()? {
+        h2::Reason::NO_ERROR | h2::Reason::CANCEL => None,
+        h2::Reason::ENHANCE_YOUR_CALM => {
+            Some(denied(Reason::LimitExceeded, format!("a flood of HTTP/2 frames: {error}")))
+        }
+        _ => Some(denied(Reason::Malformed, format!("broken HTTP/2: {error}"))),
+    }
+}

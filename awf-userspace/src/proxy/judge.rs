@@ -1,0 +1,101 @@
+//! Whether one HTTP request, of whatever version, may go where it says.
+
+use std::net::SocketAddr;
+
+use super::{
+    connection::Link,
+    context::{Route, denied},
+    deny::Refusal,
+    entry::Entry,
+    request::{Destination, DestinationError, Form},
+};
+use crate::policy::{Host, Protocol, Reason};
+
+/// How the command came to speak HTTP here.
+#[derive(Clone, Debug)]
+pub(super) enum Mode {
+    /// It speaks to the proxy as such.
+    Explicit,
+    /// It dialled this address.
+    Transparent(SocketAddr),
+    /// It is inside a CONNECT to this host and port.
+    Connected(Host, u16),
+}
+
+impl Mode {
+    pub(super) fn port(&self) -> u16 {
+        match self {
+            Self::Explicit => 80,
+            Self::Transparent(dst) => dst.port(),
+            Self::Connected(_, port) => *port,
+        }
+    }
+}
+
+/// A request that was judged: where it goes and under which name.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) host: Host,
+    pub(super) route: Route,
+}
+
+/// Checks that the request agrees with the connection it came on, and asks the policy.
+pub(super) fn judge(link: &Link, mode: &Mode, to: Destination, entry: &mut Entry) -> Result<Judged, Refusal> {
+    let (at, port) = match mode {
+        Mode::Explicit if to.form == Form::Origin => return Err(astray(&to)),
+        Mode::Explicit => (None, to.port.unwrap_or(80)),
+        Mode::Transparent(dst) => (Some(dst.ip()), dst.port()),
+        Mode::Connected(_, port) => (None, *port),
+    };
+    let named = match (mode, to.host) {
+        (Mode::Connected(host, _), Some(named)) if *host != named => {
+            return Err(mismatch(format!("the CONNECT was for {host}, the request inside is for {named}")));
+        }
+        (Mode::Connected(host, _), _) => Some(host.clone()),
+        (_, named) => named,
+    };
+    if let Some(other) = to.port.filter(|other| *other != port) {
+        let message = format!("the connection goes to port {port}, the request names port {other}");
+        return Err(mismatch(message));
+    }
+    let host = named.clone().or_else(|| at.map(Host::from));
+    if let Some(host) = &host {
+        entry.target(host, port);
+    }
+    let route = link.context.decide(named.as_ref(), at, port, Protocol::Http)?;
+    Ok(Judged { host: host.unwrap_or_else(|| route.dial.clone()), route })
+}
+
+/// The refusal of a request of which it cannot be told whom it is for.
+pub(super) fn unreadable(error: DestinationError) -> Refusal {
+    match error.reason() {
+        reason @ (Reason::NameMismatch | Reason::ProtocolNotAllowed) => {
+            denied(reason, error.to_string()).into()
+        }
+        reason => Refusal::bad_request(denied(reason, error.to_string())),
+    }
+}
+
+/// A request without a URL, straight to the proxy: it must not come back to the proxy itself.
+fn astray(to: &Destination) -> Refusal {
+    let to = to.host.as_ref().map_or_else(String::new, |host| format!(" (Host: {host})"));
+    let message = format!(
+        "this is awf-bpf's proxy, not a web server{to}; a proxy is sent `GET http://host/path` or CONNECT, \
+         as clients do with HTTP_PROXY and HTTPS_PROXY set to it"
+    );
+    Refusal::bad_request(denied(Reason::NoName, message))
+}
+
+/// The connection's time has run out while an answer was awaited.
+pub(super) fn expired(reason: Reason, host: &Host) -> Refusal {
+    let what = if reason == Reason::IdleTimeout {
+        "nothing was sent for too long"
+    } else {
+        "the connection is too old"
+    };
+    Refusal::unreachable(reason, format!("{host} has not answered, and {what} (--deadline)"))
+}
+
+fn mismatch(message: String) -> Refusal {
+    denied(Reason::NameMismatch, message).into()
+}

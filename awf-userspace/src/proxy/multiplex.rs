@@ -1,0 +1,139 @@
+//! Server connections that carry many requests at once: HTTP/2 in clear text, one to each server.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{Builder, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpStream, sync::Mutex};
+
+use super::{
+    body::Passing,
+    context::{Context, Route},
+    deny::Refusal,
+    entry::Entry,
+    http2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW},
+    upstream,
+};
+use crate::{
+    policy::{Host, Reason},
+    upstream_proxy::Use,
+};
+
+/// Servers that the requests of one connection may be spread over at a time; the oldest is given up for another.
+const MAX_SERVERS: usize = 8;
+/// Bytes of the headers of one response.
+const MAX_HEADERS: u32 = 64 * 1024;
+
+/// A connection to one server, made when it is first needed.
+type Slot = Arc<Mutex<Option<Shared>>>;
+
+#[derive(Clone, Debug)]
+struct Shared {
+    ip: Option<IpAddr>,
+    /// The upstream proxy on the way.
+    via: Option<String>,
+    sender: SendRequest<Passing>,
+}
+
+/// The servers of one connection of the command.
+#[derive(Debug, Default)]
+pub(super) struct Upstreams(std::sync::Mutex<Vec<(Host, u16, Slot)>>);
+
+impl Upstreams {
+    /// With `stream`, which leads to `host` on `port`; `entry` was told how.
+    pub(super) async fn on(stream: TcpStream, host: Host, port: u16, entry: &Entry) -> Self {
+        let via = entry.record.via.clone();
+        // Without it the first request dials again, and says why that fails.
+        let shared = handshake(stream, &host, port).await.ok().map(|shared| Shared { via, ..shared });
+        Self(vec![(host, port, Arc::new(Mutex::new(shared)))].into())
+    }
+
+    /// Sends `request` along `route`.
+    ///
+    /// # Errors
+    /// The answer the command gets instead.
+    pub(super) async fn send(
+        &self,
+        context: &Context,
+        route: &Route,
+        mut request: Request<Passing>,
+        entry: &mut Entry,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let slot = self.slot(route);
+        let mut again = true;
+        loop {
+            let mut shared = connected(context, &slot, route, entry).await?;
+            entry.record.ip = shared.ip;
+            entry.record.via.clone_from(&shared.via);
+            match shared.sender.try_send_request(request).await {
+                Ok(response) => return Ok(response),
+                // The server said goodbye just then. What it has not seen goes again, once.
+                Err(mut error) => match error.take_message().filter(|_| again) {
+                    Some(unsent) => (request, again) = (unsent, false),
+                    None => return Err(failed(&route.dial, route.port, error.error())),
+                },
+            }
+        }
+    }
+
+    fn slot(&self, route: &Route) -> Slot {
+        let mut servers = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = servers.iter().find(|(host, port, _)| *host == route.dial && *port == route.port);
+        if let Some((.., slot)) = known {
+            return Arc::clone(slot);
+        }
+        if servers.len() >= MAX_SERVERS {
+            servers.remove(0);
+        }
+        let slot = Slot::default();
+        servers.push((route.dial.clone(), route.port, Arc::clone(&slot)));
+        slot
+    }
+}
+
+/// The connection in `slot`, made now if there is none that can be used.
+async fn connected(
+    context: &Context,
+    slot: &Slot,
+    route: &Route,
+    entry: &mut Entry,
+) -> Result<Shared, Refusal> {
+    let mut slot = slot.lock().await;
+    if let Some(shared) = slot.as_ref().filter(|shared| !shared.sender.is_closed()) {
+        return Ok(shared.clone());
+    }
+    // Requests in absolute form are HTTP/1: through an upstream proxy this takes a tunnel.
+    let stream = upstream::dial(context, &route.dial, route.port, Use::Http, entry).await?;
+    let mut shared = handshake(stream, &route.dial, route.port).await?;
+    shared.via.clone_from(&entry.record.via);
+    *slot = Some(shared.clone());
+    Ok(shared)
+}
+
+async fn handshake(stream: TcpStream, host: &Host, port: u16) -> Result<Shared, Refusal> {
+    let ip = stream.peer_addr().ok().map(|address| address.ip());
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(MAX_HEADERS);
+    let handshake = builder.handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.map_err(|error| failed(host, port, &error))?;
+    // Ends by itself with the last sender and the last body.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            log::debug!("server connection: {error}");
+        }
+    });
+    Ok(Shared { ip, via: None, sender })
+}
+
+fn failed(host: &Host, port: u16, error: &hyper::Error) -> Refusal {
+    let message = format!("{host} port {port} gave no answer in HTTP/2: {error}");
+    Refusal::unreachable(Reason::ConnectFailed, message)
+}

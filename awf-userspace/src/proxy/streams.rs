@@ -1,0 +1,133 @@
+//! The requests of one HTTP/2 connection, many at once: each is judged by itself, as those of HTTP/1 are.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{
+    HeaderMap, Request, Response,
+    header::HOST,
+    request::Parts,
+    uri::{PathAndQuery, Scheme, Uri},
+};
+use hyper::body::Incoming;
+
+use super::{
+    body::Passing,
+    connection::Link,
+    context::denied,
+    deny::{self, Refusal},
+    entry::Entry,
+    head::MAX_HEADERS,
+    judge::{Judged, Mode, expired, judge, unreadable},
+    multiplex::Upstreams,
+    request,
+};
+use crate::policy::{Denied, Reason};
+
+#[derive(Debug)]
+pub(super) struct Streams {
+    link: Link,
+    mode: Mode,
+    upstreams: Upstreams,
+    seen: AtomicU64,
+    /// Held by each request, so that it is recorded last.
+    connection: Arc<Entry>,
+}
+
+impl Streams {
+    pub(super) fn new(link: Link, mode: Mode, entry: Entry, upstreams: Upstreams) -> Self {
+        Self { link, mode, upstreams, seen: AtomicU64::new(0), connection: Arc::new(entry) }
+    }
+
+    /// How many requests there were.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen.load(Relaxed)
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn is_open(&self) -> bool {
+        Arc::strong_count(&self.connection) > 1
+    }
+
+    /// Puts `denied`, which ended the connection, on record beside its requests.
+    pub(super) fn blame(&self, denied: &Denied) {
+        Entry::request_of(&self.connection).deny(denied);
+    }
+
+    /// Answers `request`; never fails, a failure is an answer.
+    pub(super) async fn handle(&self, request: Request<Incoming>) -> Response<Passing> {
+        self.seen.fetch_add(1, Relaxed);
+        let (mut parts, body) = request.into_parts();
+        let mut entry = Entry::request_of(&self.connection);
+        entry.record.proto = Some("http");
+        entry.record.method = Some(parts.method.to_string());
+        let headers = parts.headers.clone();
+        match self.pass_on(&mut parts, body, &mut entry).await {
+            Ok(mut response) => {
+                request::strip_hop_by_hop(response.headers_mut());
+                entry.record.status = Some(response.status().as_u16());
+                response.map(|body| Passing::down(body, entry))
+            }
+            Err(refusal) => deny::answer_stream(&refusal, &headers, entry),
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        parts: &mut Parts,
+        body: Incoming,
+        entry: &mut Entry,
+    ) -> Result<Response<Incoming>, Refusal> {
+        self.measure(&parts.headers)?;
+        let to = request::stream_destination(&parts.method, &parts.uri, &parts.headers);
+        let to = to.map_err(unreadable)?;
+        if let Some(host) = &to.host {
+            entry.target(host, to.port.unwrap_or_else(|| self.mode.port()));
+        }
+        let Judged { host, route } = judge(&self.link, &self.mode, to, entry)?;
+        let authority = request::host_value(&host, route.port, 80);
+        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        entry.record.url = Some(format!("http://{authority}{path}"));
+        entry.allow(&route.rule);
+        let head = outgoing(parts, &authority, path)?;
+        let head = head.map(|()| Passing::up(body, &entry.traffic));
+        let sending = self.upstreams.send(&self.link.context, &route, head, entry);
+        tokio::select! {
+            sent = sending => sent,
+            reason = self.link.activity.expired(Duration::ZERO) => Err(expired(reason, &host)),
+        }
+    }
+
+    /// The bounds of HTTP/1 heads, for HTTP/2.
+    fn measure(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let limit = self.link.context.limits.head;
+        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let message = match headers.len() {
+            count if count > MAX_HEADERS => format!("the request has more than {MAX_HEADERS} headers"),
+            _ if size > limit => format!("the request head is longer than {limit} bytes"),
+            _ => return Ok(()),
+        };
+        Err(Refusal::bad_request(denied(Reason::LimitExceeded, message)))
+    }
+}
+
+/// The request as the server gets it: the judged name as its `:authority` and no Host, nothing meant for a proxy.
+fn outgoing(parts: &mut Parts, authority: &str, path: PathAndQuery) -> Result<Request<()>, Refusal> {
+    let bad = || Refusal::bad_request(denied(Reason::Malformed, "the request target is not valid"));
+    let mut out = Request::new(());
+    out.method_mut().clone_from(&parts.method);
+    let mut target = http::uri::Parts::default();
+    target.scheme = Some(Scheme::HTTP);
+    target.authority = Some(authority.parse().map_err(|_| bad())?);
+    target.path_and_query = Some(path);
+    *out.uri_mut() = Uri::from_parts(target).map_err(|_| bad())?;
+    *out.headers_mut() = std::mem::take(&mut parts.headers);
+    request::strip_hop_by_hop(out.headers_mut());
+    out.headers_mut().remove(HOST);
+    Ok(out)
+}
