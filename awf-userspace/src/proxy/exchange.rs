@@ -55,6 +55,11 @@ impl Place {
 
     fn failed(&self, error: &hyper::Error) -> Refusal {
         match self {
+            Self::Server { host, port } if error.is_parse_too_large() => {
+                let what = "has no end, or too many headers";
+                let message = format!("the head of what {host} port {port} answers {what}");
+                Refusal::unreachable(Reason::LimitExceeded, message)
+            }
             Self::Server { host, port } => {
                 let message = format!("{host} port {port} gave no answer: {error}");
                 Refusal::unreachable(Reason::ConnectFailed, message)

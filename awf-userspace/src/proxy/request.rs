@@ -191,6 +191,24 @@ pub fn is_websocket(headers: &HeaderMap) -> bool {
     tokens::is_websocket(values(headers, UPGRADE), values(headers, CONNECTION))
 }
 
+/// The protocol that a request wants its connection to become, if it is one that nobody here can judge. Offers of
+/// `h2c` and TLS (RFC 2817) are none: they need not be taken, and are left out.
+#[must_use]
+pub fn foreign_upgrade(headers: &HeaderMap) -> Option<String> {
+    if !tokens::tokens(values(headers, CONNECTION)).any(|token| token.eq_ignore_ascii_case(b"upgrade")) {
+        return None;
+    }
+    let known = |token: &[u8]| {
+        let token = token.to_ascii_lowercase();
+        [&b"websocket"[..], b"h2c"].contains(&&token[..]) || token.starts_with(b"tls/")
+    };
+    if tokens::tokens(values(headers, UPGRADE)).any(known) {
+        return None;
+    }
+    let wanted = tokens::tokens(values(headers, UPGRADE)).next()?;
+    Some(wanted.escape_ascii().to_string())
+}
+
 /// Puts back what [`strip_hop_by_hop`] has removed from a message about WebSocket.
 pub fn mark_websocket(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

@@ -169,6 +169,20 @@ async fn an_offer_of_h2c_is_not_taken_and_costs_nothing() {
     }
 }
 
+/// `docker exec` and `kubectl exec` of old: behind such an upgrade anything could be said to anybody.
+#[tokio::test]
+async fn an_upgrade_to_anything_but_websocket_is_refused() {
+    let (server, port) = listener().await;
+    let lab = Lab::new(port, &["http://allowed.test:$P"]).await;
+    for wanted in ["tcp", "SPDY/3.1", "websockets", "h2"] {
+        let mut client = lab.transparent(port).await;
+        let offer = format!("Connection: Upgrade, close\r\nUpgrade: {wanted}\r\n\r\n");
+        send(&mut client, &format!("POST / HTTP/1.1\r\nHost: allowed.test\r\n{offer}")).await;
+        refusal(&rest_text(&mut client).await, 403, "protocol_not_allowed");
+    }
+    untouched(&server).await;
+}
+
 #[tokio::test]
 async fn an_idle_server_connection_that_closed_is_replaced() {
     let (server, port) = listener().await;

@@ -6,6 +6,7 @@ mod chain;
 mod chain_hostile;
 mod checked;
 mod connect;
+mod deadlines;
 mod ech;
 mod h2c;
 mod host_ports;
