@@ -15,6 +15,8 @@ mod lab;
 mod lifecycle;
 mod parting;
 mod policy;
+mod reference;
 mod soak;
 mod stdio;
+mod streams;
 mod upstream_proxy;

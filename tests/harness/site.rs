@@ -3,7 +3,7 @@
 //! `/` a line naming the host; `/bytes/N` N bytes of a known pattern, streamed; `/upload` the number of bytes
 //! received; `/echo` the body as it comes; `/headers` the request's head; `/status/N` that status; `/events`
 //! server-sent events, each sent when `/events/next` is asked for; `/git/...` git smart HTTP; `/simple/...` and
-//! `/npm/...` package registries.
+//! `/npm/...` package registries; `/lab.Echo/...` a gRPC service that answers each message with itself.
 
 use std::{
     convert::Infallible,
@@ -59,6 +59,7 @@ pub async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Result<Resp
         "status" => status(rest, StatusCode::OK),
         "events" if rest == "next" => next_event(&site).await,
         "events" => events(&site).await,
+        "lab.Echo" => grpc(request),
         "git" => git::respond(&site, request).await,
         "simple" | "npm" => packages::respond(&site, &path, &name(&request)).await,
         _ => status("404", StatusCode::NOT_FOUND),
@@ -93,6 +94,17 @@ fn bytes(count: &str) -> Response<AnyBody> {
         Ok(left) => Response::new(Pattern { left }.boxed_unsync()),
         Err(_) => status("400", StatusCode::BAD_REQUEST),
     }
+}
+
+/// A call's messages as they come, then the trailers of success.
+fn grpc(request: Request<Incoming>) -> Response<AnyBody> {
+    let mut trailers = hyper::HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().expect("a header"));
+    let body = request.into_body().with_trailers(std::future::ready(Some(Ok(trailers))));
+    let mut response = Response::new(body.boxed_unsync());
+    let kind = "application/grpc".parse().expect("a content type");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    response
 }
 
 async fn upload(request: Request<Incoming>) -> Response<AnyBody> {
