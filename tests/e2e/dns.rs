@@ -106,7 +106,8 @@ fn a_tunnel_below_an_allowed_domain_is_refused_as_such() {
         proxy = urllib.parse.urlsplit(os.environ['http_proxy'])\n\
         for n in range(80, 90):\n\
         \x20   s = socket.create_connection((proxy.hostname, proxy.port))\n\
-        \x20   s.sendall(b'CONNECT %s.allowed.test:443 HTTP/1.1\\r\\n\\r\\n' % label(n).encode())\n\
+        \x20   h = label(n).encode() + b'.allowed.test:443'\n\
+        \x20   s.sendall(b'CONNECT %s HTTP/1.1\\r\\nHost: %s\\r\\n\\r\\n' % (h, h))\n\
         \x20   s.makefile('rb').read()";
     let out = lab.awf().allow("allowed.test").run(&["/usr/bin/python3", "-c", script]);
     out.ok().reason("dns_tunnelling");
