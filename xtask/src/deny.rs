@@ -17,6 +17,8 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
         cmd::say("deny: the advisory database cannot be fetched here: ADVISORIES ARE NOT CHECKED");
         &["bans", "licenses", "sources"]
     };
+    // Of every platform: the dependency graph is made of all of them, and a build fetches its own only.
+    cmd::run(bare_cargo(&["fetch", "--locked", "--quiet"]).current_dir(cmd::root()))?;
     cmd::run(deny().args(["--offline", "check", "--hide-inclusion-graph"]).args(checks))
 }
 

@@ -172,7 +172,7 @@ async fn connected(
             Err(refusal) => refusal,
         },
         (Ok(Spoken::Http2), _) => {
-            let upstreams = Upstreams::on(upstream, host.clone(), port, &entry).await;
+            let upstreams = Upstreams::on(upstream, host.clone(), port, &entry);
             return h2c(link, client, Mode::Connected(host, port), entry, upstreams).await;
         }
         (Ok(_), Ok(route)) => {

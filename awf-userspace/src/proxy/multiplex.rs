@@ -29,7 +29,17 @@ const MAX_SERVERS: usize = 8;
 const MAX_HEADERS: u32 = 64 * 1024;
 
 /// A connection to one server, made when it is first needed.
-type Slot = Arc<Mutex<Option<Shared>>>;
+type Slot = Arc<Mutex<Way>>;
+
+/// How far a connection has come. Nothing is said on it before a request was allowed.
+#[derive(Debug, Default)]
+enum Way {
+    #[default]
+    None,
+    /// Dialled, with the upstream proxy it leads through.
+    Open(TcpStream, Option<String>),
+    Shared(Shared),
+}
 
 #[derive(Clone, Debug)]
 struct Shared {
@@ -45,11 +55,9 @@ pub(super) struct Upstreams(std::sync::Mutex<Vec<(Host, u16, Slot)>>);
 
 impl Upstreams {
     /// With `stream`, which leads to `host` on `port`; `entry` was told how.
-    pub(super) async fn on(stream: TcpStream, host: Host, port: u16, entry: &Entry) -> Self {
-        let via = entry.record.via.clone();
-        // Without it the first request dials again, and says why that fails.
-        let shared = handshake(stream, &host, port).await.ok().map(|shared| Shared { via, ..shared });
-        Self(vec![(host, port, Arc::new(Mutex::new(shared)))].into())
+    pub(super) fn on(stream: TcpStream, host: Host, port: u16, entry: &Entry) -> Self {
+        let way = Way::Open(stream, entry.record.via.clone());
+        Self(vec![(host, port, Arc::new(Mutex::new(way)))].into())
     }
 
     /// Sends `request` along `route`.
@@ -103,14 +111,20 @@ async fn connected(
     entry: &mut Entry,
 ) -> Result<Shared, Refusal> {
     let mut slot = slot.lock().await;
-    if let Some(shared) = slot.as_ref().filter(|shared| !shared.sender.is_closed()) {
-        return Ok(shared.clone());
-    }
-    // Requests in absolute form are HTTP/1: through an upstream proxy this takes a tunnel.
-    let stream = upstream::dial(context, &route.dial, route.port, Use::Http, entry).await?;
-    let mut shared = handshake(stream, &route.dial, route.port).await?;
-    shared.via.clone_from(&entry.record.via);
-    *slot = Some(shared.clone());
+    let (stream, via) = match std::mem::take(&mut *slot) {
+        Way::Shared(shared) if !shared.sender.is_closed() => {
+            *slot = Way::Shared(shared.clone());
+            return Ok(shared);
+        }
+        Way::Open(stream, via) => (stream, via),
+        // Requests in absolute form are HTTP/1: through an upstream proxy this takes a tunnel.
+        Way::None | Way::Shared(_) => {
+            let stream = upstream::dial(context, &route.dial, route.port, Use::Http, entry).await?;
+            (stream, entry.record.via.clone())
+        }
+    };
+    let shared = Shared { via, ..handshake(stream, &route.dial, route.port).await? };
+    *slot = Way::Shared(shared.clone());
     Ok(shared)
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn serve(link: &Link, mut client: Leg, dst: SocketAddr, mut ent
         (Ok(Spoken::Http2), early) => {
             let upstreams = match early {
                 Ok(Early { route, stream: Ok(stream) }) => {
-                    Upstreams::on(stream, route.dial, route.port, &entry).await
+                    Upstreams::on(stream, route.dial, route.port, &entry)
                 }
                 _ => Upstreams::default(),
             };

@@ -68,8 +68,6 @@ fn foretold(policy: &Policy, way: Way, host: &str, port: u16, served: bool) -> O
         answer(policy, &question).verdict.err().map(|denied| denied.reason)
     };
     let (tls, http) = (format!("https://{host}:{port}"), format!("http://{host}:{port}"));
-    let transparent = matches!(way, Way::Tls | Way::Http);
-    let closed = transparent && ![80, 443].contains(&port) && !policy.knows_port(port);
     // What is decided before anything was spoken is asked without a protocol.
     let unspoken = || {
         let mut question = parse(&tls).unwrap().remove(0);
@@ -77,7 +75,6 @@ fn foretold(policy: &Policy, way: Way, host: &str, port: u16, served: bool) -> O
         answer(policy, &question).verdict.err().map(|denied| denied.reason)
     };
     match way {
-        _ if closed => unspoken(),
         Way::Connect => unspoken().or_else(|| ask(&tls).filter(|_| served)),
         Way::Tls => ask(&tls),
         Way::Http | Way::Proxied => ask(&http),

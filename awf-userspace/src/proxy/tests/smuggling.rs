@@ -134,9 +134,10 @@ fn requests(mut bytes: &[u8], case: &str) -> Vec<reference::RequestHead> {
     heads
 }
 
-/// The URL of a request whose head was allowed, and what came of it: its body may have been refused.
+/// The URL of a request whose head was allowed, and what came of it: its body or its upgrade may have been refused.
 fn judged(record: &Record) -> Option<(String, Reason)> {
-    let allowed = record.decision == Decision::Allow || record.reason == Reason::Malformed;
+    let later = matches!(record.reason, Reason::Malformed | Reason::ProtocolNotAllowed);
+    let allowed = record.decision == Decision::Allow || later;
     assert!(allowed || record.url.is_none(), "{record:#?}");
     record.url.clone().map(|url| (url, record.reason)).filter(|_| record.event == EventKind::Request)
 }
