@@ -11,9 +11,10 @@ pub(super) const FDS_KEPT: usize = 48;
 /// By how much the last third of the time may take more memory than the middle one: a leak of a few bytes a
 /// connection is more in the long run.
 const GROWTH: f64 = 1.05;
-/// And beyond that, in KiB: what the allocator has not yet got used to when the whole takes a minute. Half of it
-/// for two, and so on.
+/// And beyond that, in KiB, when the whole takes a minute (half of it for two, and so on): what the allocator has
+/// not yet got used to, at all and for each connection.
 const SETTLING_KIB: f64 = 12.0 * 1024.0;
+const SETTLING_KIB_EACH: f64 = 8.0;
 
 /// Figures and failures.
 #[derive(Clone, Debug)]
@@ -61,7 +62,8 @@ impl Report {
             wrong.push(format!("{} connections were held, not {}", self.load["held"], self.plan.connections));
         }
         let (middle, last) = (self.third(1), self.third(2));
-        let settling = SETTLING_KIB / (self.plan.time.as_secs_f64() / 60.0).max(1.0);
+        let settling = SETTLING_KIB + SETTLING_KIB_EACH * self.plan.connections as f64;
+        let settling = settling / (self.plan.time.as_secs_f64() / 60.0).max(1.0);
         if last > middle * GROWTH + settling {
             wrong.push(format!(
                 "memory grows: {middle:.0} KiB in the middle third, {last:.0} KiB in the last"
