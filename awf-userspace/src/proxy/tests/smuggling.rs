@@ -134,12 +134,13 @@ fn requests(mut bytes: &[u8], case: &str) -> Vec<reference::RequestHead> {
     heads
 }
 
-/// The URL of a request whose head was allowed, and what came of it: its body or its upgrade may have been refused.
+/// The URL of a request whose head was allowed, and what came of it: its body may have been refused.
 fn judged(record: &Record) -> Option<(String, Reason)> {
-    let later = matches!(record.reason, Reason::Malformed | Reason::ProtocolNotAllowed);
-    let allowed = record.decision == Decision::Allow || later;
-    assert!(allowed || record.url.is_none(), "{record:#?}");
-    record.url.clone().map(|url| (url, record.reason)).filter(|_| record.event == EventKind::Request)
+    let allowed = record.decision == Decision::Allow || record.reason == Reason::Malformed;
+    // An upgrade to something that cannot be judged is refused although its URL is allowed: it must not arrive.
+    assert!(allowed || record.url.is_none() || record.reason == Reason::ProtocolNotAllowed, "{record:#?}");
+    let url = record.url.clone().filter(|_| allowed && record.event == EventKind::Request);
+    url.map(|url| (url, record.reason))
 }
 
 async fn check(by: By) {
