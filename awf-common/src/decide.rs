@@ -229,6 +229,30 @@ pub const fn packet4(h: &Header4, direction: Direction, globals: &Globals) -> bo
     !later_fragment && peer_is_ours(&Ends::of4(h), direction, globals)
 }
 
+/// Whether the kernel has put a jumbogram's header in front of TCP (RFC 2675; `ip6_xmit` of net/ipv6/ip6_output.c): it
+/// does so to segments of more than 64 KiB that no wire will see, also on loopback (`tcp_grow_skb`, Linux 6.10).
+/// These 8 bytes and no others: a process without capabilities cannot send them.
+#[inline(always)]
+#[must_use]
+pub const fn is_big_tcp(h: &Header6) -> bool {
+    const TCP_JUMBO: u32 = u32::from_ne_bytes([IPPROTO_TCP as u8, 0, 0xc2, 4]);
+    let no_length = h.halves(1).0 == 0;
+    no_length && h.byte(6) == 0 && h.0[10] == TCP_JUMBO
+}
+
+/// Where the ports are behind a header of [`is_big_tcp`].
+pub const BIG_TCP_PORTS: u32 = 48;
+
+/// The header of the same packet without the jumbogram's; `ports` as they are on the wire.
+#[inline(always)]
+#[must_use]
+pub const fn plain_tcp(mut h: Header6, ports: u32) -> Header6 {
+    let [a, b, _, hops] = h.0[1].to_ne_bytes();
+    h.0[1] = u32::from_ne_bytes([a, b, IPPROTO_TCP as u8, hops]);
+    h.0[10] = ports;
+    h
+}
+
 /// Whether an IPv6 packet may pass: with TCP or UDP as its first next header, between `::1` and itself; in the host's
 /// namespace only with a listener of ours as peer.
 #[inline(always)]

@@ -196,6 +196,41 @@ fn packets_stay_on_own_loopback() {
     }
 }
 
+/// A segment of more than 64 KiB on loopback is the command's as any other; what only looks like one is not.
+#[test]
+fn big_tcp_passes_as_what_is_inside() {
+    let big = |next: u8, word: [u8; 4], dst: &str, length: u16| {
+        let mut header = v6(next, "::1", dst, (0, 0));
+        let [a, b] = length.to_be_bytes();
+        header.0[1] = u32::from_ne_bytes([a, b, next, 64]);
+        header.0[10] = u32::from_ne_bytes(word);
+        header
+    };
+    let jumbo = big(0, [6, 0, 0xc2, 4], "::1", 0);
+    assert!(is_big_tcp(&jumbo));
+    let ports =
+        |port: u16| u32::from_ne_bytes([[0x13, 0x88], port.to_be_bytes()].concat().try_into().unwrap());
+    let plain = plain_tcp(jumbo, ports(443));
+    assert_eq!(Ends::of6(&plain).dst, End { addr: Addr::from("::1".parse::<IpAddr>().unwrap()), port: 443 });
+    assert_eq!(Ends::of6(&plain).src.port, 5000);
+    assert!(packet6(&plain, Direction::Egress, &OWN));
+    assert!(!packet6(&plain, Direction::Egress, &SHARED), "not our port");
+    assert!(packet6(&plain_tcp(jumbo, ports(SHARED.proxy_port)), Direction::Egress, &SHARED));
+    let abroad = big(0, [6, 0, 0xc2, 4], "2001:db8::1", 0);
+    assert!(!packet6(&plain_tcp(abroad, ports(443)), Direction::Egress, &OWN));
+    for other in [
+        big(0, [17, 0, 0xc2, 4], "::1", 0),
+        big(0, [43, 0, 0xc2, 4], "::1", 0),
+        big(0, [6, 1, 0xc2, 4], "::1", 0),
+        big(0, [6, 0, 0x05, 2], "::1", 0),
+        big(0, [6, 0, 0xc2, 4], "::1", 8),
+        big(43, [6, 0, 0xc2, 4], "::1", 0),
+        big(60, [6, 0, 0xc2, 4], "::1", 0),
+    ] {
+        assert!(!is_big_tcp(&other) && !packet6(&other, Direction::Egress, &OWN), "{other:?}");
+    }
+}
+
 #[test]
 fn packets_in_the_hosts_namespace_have_a_listener_of_ours_as_peer() {
     let (proxy, dns) = (SHARED.proxy_port, SHARED.dns_port);

@@ -39,11 +39,11 @@ fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
     let by_loopback = unsafe { (*ctx.skb.skb).ifindex } == decide::LOOPBACK_IFINDEX;
     let ethertype = u16::from_be(ctx.skb.protocol() as u16);
     let (ends, family, passes) = match ethertype {
-        ETH_P_IP => match load::<6>(ctx) {
+        ETH_P_IP => match load::<6>(ctx, 0) {
             Some(h) => (Ends::of4(&h), 4, decide::packet4(&h, direction, &globals)),
             None => return drop_unread(),
         },
-        ETH_P_IPV6 => match load::<11>(ctx) {
+        ETH_P_IPV6 => match load6(ctx) {
             Some(h) => (Ends::of6(&h), 6, decide::packet6(&h, direction, &globals)),
             None => return drop_unread(),
         },
@@ -59,15 +59,26 @@ fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
     1
 }
 
-/// Reads an IP header and the ports after it; `None` when the packet is shorter.
+/// Reads an IPv6 header and the ports, also those behind what the kernel inserts itself.
 #[inline(always)]
-fn load<const WORDS: usize>(ctx: &SkBuffContext) -> Option<Header<WORDS>> {
+fn load6(ctx: &SkBuffContext) -> Option<Header6> {
+    let header = load::<11>(ctx, 0)?;
+    if !decide::is_big_tcp(&header) {
+        return Some(header);
+    }
+    let ports = load::<1>(ctx, decide::BIG_TCP_PORTS)?;
+    Some(decide::plain_tcp(header, ports.0[0]))
+}
+
+/// Reads an IP header and the ports after it, or another part at `offset`; `None` when the packet is shorter.
+#[inline(always)]
+fn load<const WORDS: usize>(ctx: &SkBuffContext, offset: u32) -> Option<Header<WORDS>> {
     // Not zeroed first: the compiler's memset is a loop of bytes, which the verifier walks.
     let mut header = MaybeUninit::<Header<WORDS>>::uninit();
     let len = size_of::<Header<WORDS>>() as u32;
     // SAFETY: the helper writes exactly `len` bytes, the size of `header`, or fails.
     unsafe {
-        let result = bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, header.as_mut_ptr().cast(), len);
+        let result = bpf_skb_load_bytes(ctx.skb.skb.cast(), offset, header.as_mut_ptr().cast(), len);
         (result == 0).then(|| header.assume_init())
     }
 }
