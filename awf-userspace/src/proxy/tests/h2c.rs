@@ -148,10 +148,11 @@ async fn the_server_dialled_early_serves_its_own_name_only() {
     let (server, port) = listener().await;
     let lab = Lab::new(port, &["tcp://any.test:$P"]).await;
     lab.given(&["any.test"]);
-    let client = lab.transparent(port).await;
-    let ((), mut sender) = tokio::join!(origin(&server), speak(client));
+    let mut sender = speak(lab.transparent(port).await).await;
     refused(&mut sender, get(&format!("http://denied.test:{port}/")), 403, "not_in_allowlist").await;
-    let (response, ..) = ask(&mut sender, get(&format!("http://any.test:{port}/"))).await;
+    // It was dialled before anything was said, and is spoken to now.
+    let allowed = get(&format!("http://any.test:{port}/"));
+    let ((), (response, ..)) = tokio::join!(origin(&server), ask(&mut sender, allowed));
     assert_eq!(response.status(), StatusCode::OK);
     untouched(&server).await;
 }
