@@ -8,7 +8,7 @@ use std::io;
 
 use http::{
     Request, StatusCode, Uri,
-    header::{HOST, PROXY_AUTHORIZATION},
+    header::PROXY_AUTHORIZATION,
     uri::{PathAndQuery, Scheme},
 };
 use tokio::{
@@ -17,7 +17,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{context::Context, deny::Refusal, request::host_value, upstream};
+use super::{
+    context::{Context, Route},
+    deny::Refusal,
+    request::host_value,
+    upstream,
+};
 use crate::{
     policy::{Host, Reason},
     upstream_proxy::UpstreamProxy,
@@ -84,12 +89,11 @@ async fn in_time(
     timeout(limit, opening).await.map_err(late)?
 }
 
-/// Makes `request`, in origin form and with its Host, one for `proxy`.
-pub(super) fn address<B>(request: &mut Request<B>, proxy: &UpstreamProxy) {
+/// Makes `request`, in origin form, one for `proxy`: for what was allowed, whatever its Host says.
+pub(super) fn address<B>(request: &mut Request<B>, route: &Route, proxy: &UpstreamProxy) {
     let mut uri = std::mem::take(request.uri_mut()).into_parts();
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     uri.scheme = Some(Scheme::HTTP);
-    uri.authority = host.and_then(|host| host.parse().ok());
+    uri.authority = host_value(&route.dial, route.port, 80).parse().ok();
     uri.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
     // A path, and a name that was judged: always a URI. The default would be a request for `/` of the proxy.
     *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header::HOST};
 use hyper::{
     body::{Body, Incoming},
     client::conn::http1::{Builder, SendRequest},
@@ -44,9 +44,12 @@ impl Place {
     }
 
     /// Where a new connection for `request` has to lead. What cannot be asked in absolute form goes through a tunnel:
-    /// WebSocket, and `OPTIONS *`.
+    /// WebSocket, `OPTIONS *`, and a Host that is not the one allowed: the route is an address that may be reached
+    /// under any name, but a proxy would go by the name.
     fn of<B>(context: &Context, route: &Route, request: &Request<B>) -> Self {
-        let tunnel = request::is_websocket(request.headers()) || request.uri().path() == "*";
+        let allowed = request::host_value(&route.dial, route.port, 80);
+        let foreign = request.headers().get(HOST).is_none_or(|host| *host != *allowed);
+        let tunnel = foreign || request::is_websocket(request.headers()) || request.uri().path() == "*";
         match context.upstream.of(Use::Http, &route.dial, route.port) {
             Some(proxy) if !tunnel => Self::Proxy(Arc::clone(proxy)),
             _ => Self::server(route),
@@ -118,11 +121,11 @@ impl Kept {
     }
 
     /// Makes `request` one for who reads it here, each time anew: a proxy serves any target.
-    fn prepare(&self, request: &mut Request<Passing>, entry: &mut Entry) {
+    fn prepare(&self, request: &mut Request<Passing>, route: &Route, entry: &mut Entry) {
         entry.record.ip = self.ip;
         if let Place::Proxy(proxy) = &self.place {
             entry.record.via = Some(proxy.place());
-            chain::address(request, proxy);
+            chain::address(request, route, proxy);
         }
     }
 
@@ -161,7 +164,7 @@ pub(super) async fn send(
     if let Some(old) = kept.take()
         && let Some(mut old) = old.ready_for(route, &place).await
     {
-        old.prepare(&mut request, entry);
+        old.prepare(&mut request, route, entry);
         let spare = repeatable(&request);
         match old.sender.try_send_request(request).await {
             Ok(response) => return old.keep(kept, response),
@@ -173,7 +176,7 @@ pub(super) async fn send(
         }
     }
     let mut fresh = Kept::to(context, place, entry).await?;
-    fresh.prepare(&mut request, entry);
+    fresh.prepare(&mut request, route, entry);
     let sent = fresh.sender.send_request(request).await;
     let response = sent.map_err(|error| fresh.place.failed(&error))?;
     fresh.keep(kept, response)

@@ -177,3 +177,36 @@ async fn an_endless_head_to_a_request_is_cut_off() {
     }
     refusal(&rest_text(&mut client).await, 502, "upstream_proxy_failed");
 }
+
+/// The attack: an address that a rule allows, and the Host of somebody else whom only the proxy would find. What the
+/// proxy is asked for is what the rule allows.
+#[tokio::test]
+async fn a_foreign_host_at_an_allowed_address_is_not_asked_for() {
+    let (proxy, lab) = behind(&["198.51.100.7", "http://allowed.test"], Limits::default()).await;
+    let mut client = lab.transparent(80).await;
+    send(&mut client, "GET / HTTP/1.1\r\nHost: allowed.test\r\n\r\n").await;
+    let mut kept = accept(&proxy).await;
+    assert!(head(&mut kept).await.starts_with("get http://allowed.test/ http/1.1\r\n"));
+    send(&mut kept, "HTTP/1.1 204 No Content\r\n\r\n").await;
+    head(&mut client).await;
+
+    let mut client = lab.dial("198.51.100.7:80".parse().unwrap()).await;
+    send(&mut client, "GET /secret HTTP/1.1\r\nHost: denied.test\r\n\r\n").await;
+    let mut upstream = accept(&proxy).await;
+    let asked = head(&mut upstream).await;
+    assert!(asked.starts_with("connect 198.51.100.7:80 http/1.1\r\nhost: 198.51.100.7:80\r\n"), "{asked}");
+    send(&mut upstream, "HTTP/1.1 200 OK\r\n\r\n").await;
+    let asked = head(&mut upstream).await;
+    assert!(
+        asked.starts_with("get /secret http/1.1\r\n") && asked.contains("host: denied.test\r\n"),
+        "{asked}"
+    );
+    assert!(!asked.contains("proxy-"), "{asked}");
+
+    // Without a Host the address is the name, in absolute form as ever.
+    let mut client = lab.dial("198.51.100.7:80".parse().unwrap()).await;
+    send(&mut client, "GET /plain HTTP/1.1\r\nHost: 198.51.100.7\r\n\r\n").await;
+    let mut upstream = accept(&proxy).await;
+    let asked = head(&mut upstream).await;
+    assert!(asked.starts_with("get http://198.51.100.7/plain http/1.1\r\n"), "{asked}");
+}
