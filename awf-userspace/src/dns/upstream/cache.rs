@@ -6,13 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::{
+    rr::{RData, Record, RecordType},
+    serialize::binary::BinEncodable as _,
+};
 
 use super::{super::answer, Found};
 use crate::policy::DomainName;
 
-/// Most records kept, an answer without records counting as one.
+/// Most weight kept: of small records (addresses, aliases) as many, an answer without records counting as one.
 const WEIGHT_MAX: usize = 16_384;
+/// Bytes of data from which a record weighs more than one: whoever runs an allowed domain chooses its size, up to the
+/// 16 KiB of an answer.
+const RECORD: usize = 64;
 /// How long an answer may be given beyond its time, when asking again would cost too much (RFC 8767 has days).
 const STALE: Duration = Duration::from_secs(60);
 
@@ -28,6 +34,8 @@ struct Entries {
 #[derive(Debug)]
 struct Entry {
     found: Found,
+    /// See [`WEIGHT_MAX`].
+    weight: usize,
     at: Instant,
     life: Duration,
 }
@@ -64,10 +72,10 @@ impl Cache {
         life: Duration,
     ) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = Entry { found: found.clone(), at: now, life };
-        entries.weight += entry.weight();
+        let entry = Entry { found: found.clone(), weight: weight_of(found), at: now, life };
+        entries.weight += entry.weight;
         if let Some(old) = entries.all.insert((name.clone(), kind), entry) {
-            entries.weight -= old.weight();
+            entries.weight -= old.weight;
         }
         if entries.weight > WEIGHT_MAX {
             entries.make_room(now);
@@ -80,7 +88,7 @@ impl Entries {
     /// once for thousands of answers, not for each.
     fn make_room(&mut self, now: Instant) {
         self.all.retain(|_, entry| now.saturating_duration_since(entry.at) < entry.life);
-        let mut ages: Vec<_> = self.all.values().map(|entry| (entry.at, entry.weight())).collect();
+        let mut ages: Vec<_> = self.all.values().map(|entry| (entry.at, entry.weight)).collect();
         ages.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
         let mut kept = 0;
         let within = |weight: &usize| {
@@ -95,16 +103,21 @@ impl Entries {
             left -= usize::from(keep);
             keep
         });
-        self.weight = self.all.values().map(Entry::weight).sum();
+        self.weight = self.all.values().map(|entry| entry.weight).sum();
     }
 }
 
-impl Entry {
-    fn weight(&self) -> usize {
-        match &self.found {
-            Found::Records(records) => records.len().max(1),
-            Found::NoData { .. } | Found::NoSuchName { .. } => 1,
-        }
+fn weight_of(found: &Found) -> usize {
+    match found {
+        Found::Records(records) => records.iter().map(weight).sum::<usize>().max(1),
+        Found::NoData { .. } | Found::NoSuchName { .. } => 1,
+    }
+}
+
+fn weight(record: &Record) -> usize {
+    match &record.data {
+        RData::A(_) | RData::AAAA(_) | RData::CNAME(_) => 1,
+        data => 1 + data.to_bytes().map_or(WEIGHT_MAX, |bytes| bytes.len() / RECORD),
     }
 }
 
@@ -143,7 +156,10 @@ fn aged(found: &Found, age: Duration) -> Found {
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::rr::{Name, rdata::A};
+    use hickory_proto::rr::{
+        Name,
+        rdata::{A, TXT},
+    };
 
     use super::*;
 
@@ -179,10 +195,24 @@ mod tests {
                 cache.put(&name(number), RecordType::A, &addresses(300, many), now);
             }
             let entries = cache.0.lock().unwrap();
-            let weight: usize = entries.all.values().map(Entry::weight).sum();
+            let weight: usize = entries.all.values().map(|entry| entry.weight).sum();
             assert_eq!(weight, entries.weight);
             assert!((WEIGHT_MAX / 4..=WEIGHT_MAX).contains(&weight), "{weight}");
             assert!(step == 0 || entries.all.contains_key(&(name(39_999), RecordType::A)));
         }
+    }
+
+    /// The attack: an allowed domain whose records are as large as an answer may be.
+    #[test]
+    fn large_records_are_bounded_by_their_bytes() {
+        let (cache, now) = (Cache::default(), Instant::now());
+        let text = TXT::new(vec!["x".repeat(250); 60]);
+        let record = Record::from_rdata(Name::from_ascii("n.test.").unwrap(), 300, RData::TXT(text));
+        let found = Found::Records(vec![record]);
+        for number in 0..1000 {
+            cache.put(&name(number), RecordType::TXT, &found, now);
+        }
+        let kept = cache.0.lock().unwrap().all.len();
+        assert!((1..=WEIGHT_MAX * RECORD / 15_000).contains(&kept), "{kept} records of 15 kB");
     }
 }
