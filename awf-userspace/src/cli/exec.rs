@@ -3,6 +3,7 @@
 use super::{EXIT_BLOCKED, EXIT_SETUP, complain, logging, plain, say};
 use crate::{
     config::{ExecArgs, Inputs, LogLevel, SummaryMode, resolve},
+    launch::Outcome,
     session::{self, Finished},
 };
 
@@ -36,6 +37,9 @@ pub(super) fn exec(args: &ExecArgs) -> u8 {
 }
 
 fn report(finished: &Finished, mode: SummaryMode, fail_on_block: bool) -> u8 {
+    if finished.outcome == Outcome::TimedOut {
+        log::warn!("the command was ended: its time (--agent-timeout) was up");
+    }
     let blocked = finished.summary.has_findings();
     if mode == SummaryMode::Always || (mode == SummaryMode::Auto && blocked) {
         say(&finished.summary.text());

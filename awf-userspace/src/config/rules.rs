@@ -61,6 +61,7 @@ pub(super) fn policy(
     let policy = builder.build().with_host_ports(host_ports::grants(args, config, errors));
     let policy = policy.with_records(records(args, config, errors));
     errors.extend(policy.without_host_ports().into_iter().map(ConfigError::from));
+    errors.extend(policy.own_loopback().into_iter().map(ConfigError::from));
     policy
 }
 

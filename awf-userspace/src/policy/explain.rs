@@ -26,7 +26,7 @@ pub(super) fn not_allowed(policy: &Policy, target: &Target<'_>, nearest: Option<
         (None, Host::Name(name)) => unknown_name(policy, name),
         (None, Host::Ip(ip)) => unknown_address(*ip),
     };
-    denied.allow_with = allow_with(host, port, protocol).filter(|_| !is_metadata(host));
+    denied.allow_with = allow_with(host, port, protocol).filter(|_| !is_no_rules(host));
     denied
 }
 
@@ -81,13 +81,15 @@ pub(super) fn forbidden(ip: IpAddr, port: u16, class: AddressClass) -> Denied {
         reason: Reason::ForbiddenAddress,
         rule: None,
         message: format!("{ip} is {what}; it is dialled only if a rule names the address and port {port}"),
-        allow_with: allow_with(&host, port, Protocol::Tls).filter(|_| !is_metadata(&host)),
+        allow_with: allow_with(&host, port, Protocol::Tls).filter(|_| !is_no_rules(&host)),
     }
 }
 
-/// Nobody should paste a way to the machine's credentials.
-fn is_metadata(host: &Host) -> bool {
-    matches!(host, Host::Ip(ip) if AddressClass::of(*ip) == AddressClass::Metadata)
+/// Nobody should paste a way to the machine's credentials, and no address rule leads to loopback.
+fn is_no_rules(host: &Host) -> bool {
+    let class =
+        |ip: &IpAddr| matches!(AddressClass::of(*ip), AddressClass::Metadata | AddressClass::Loopback);
+    matches!(host, Host::Ip(ip) if class(ip))
 }
 
 /// The flag that allows exactly this; the tests parse it and judge again.

@@ -94,6 +94,12 @@ impl Policy {
         bare.map(Rule::opens_nothing).collect()
     }
 
+    /// What is wrong with allow rules for addresses of loopback.
+    #[must_use]
+    pub fn own_loopback(&self) -> Vec<RuleError> {
+        self.allow.whole().filter_map(|(_, rule)| rule.names_loopback()).collect()
+    }
+
     /// The open ports of the host's loopback; one may come twice.
     pub fn host_ports(&self) -> impl Iterator<Item = u16> {
         self.host.grants.iter().flat_map(|grant| grant.ports.clone())

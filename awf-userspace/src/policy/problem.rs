@@ -57,6 +57,8 @@ pub enum Problem {
     Localhost,
     #[error("opens no port of this host by itself")]
     NoHostPort,
+    #[error("is loopback, which is the command's own")]
+    OwnLoopback,
     #[error(transparent)]
     HostPort(#[from] PortProblem),
     #[error("has the prefix length {0:?}; IPv4 allows 0 to 32, IPv6 0 to 128")]

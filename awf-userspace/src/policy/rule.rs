@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{Problem, Protocol, RuleError, pattern::Pattern};
+use super::{AddressClass, Problem, Protocol, RuleError, pattern::Pattern};
 
 /// Which list a rule stands in. The grammar is one; what is too broad to allow may be blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +85,22 @@ impl Rule {
             problem: Problem::NoHostPort,
             advice: Some(advice),
         }
+    }
+
+    /// What is wrong with an allow rule for addresses of loopback: inside they are the command's own.
+    pub(super) fn names_loopback(&self) -> Option<RuleError> {
+        let Subject::Net(net) = &self.subject else { return None };
+        if self.list != List::Allow || AddressClass::of(net.addr()) != AddressClass::Loopback {
+            return None;
+        }
+        let port = self.service.port.map_or_else(|| "N".to_owned(), |port| port.to_string());
+        let advice = format!("`localhost:{port}` is that port of this host's 127.0.0.1 and ::1");
+        Some(RuleError {
+            text: self.text.to_string(),
+            place: self.place.clone(),
+            problem: Problem::OwnLoopback,
+            advice: Some(advice),
+        })
     }
 
     /// What the reader of the rule should know.

@@ -287,3 +287,20 @@ impl ParseName for str {
         crate::policy::DomainName::parse(self).unwrap()
     }
 }
+
+#[test]
+fn loopback_by_address_is_the_commands_own() {
+    for (flag, text) in [
+        ("--allow-ip", "127.0.0.2:3000"),
+        ("--allow-ip", "127.0.0.0/8"),
+        ("-d", "127.0.0.1:3000"),
+        ("-d", "[::1]:3000"),
+        ("--allow-ip", "::ffff:127.0.0.1"),
+    ] {
+        let errors = Case::new(&[flag, text]).errors();
+        let says = "is loopback, which is the command's own; `localhost:";
+        assert!(errors.iter().any(|error| error.to_string().contains(says)), "{text}: {errors:?}");
+    }
+    // Blocking it means something: the host's services.
+    Case::new(&["--block-domains", "127.0.0.1:3000"]).resolved();
+}
