@@ -210,6 +210,10 @@ pub(super) async fn h2c(
     entry: Entry,
     upstreams: Upstreams,
 ) -> Option<Tunnel> {
+    let Ok(_permit) = link.context.http2.try_acquire() else {
+        let message = format!("more than {} HTTP/2 connections at once", link.context.limits.http2);
+        return refuse(link, client, &denied(Reason::LimitExceeded, message).into(), None, entry).await;
+    };
     Box::pin(http2::serve(link, client, mode, entry, upstreams)).await;
     None
 }

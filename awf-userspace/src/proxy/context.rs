@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use tokio::sync::Semaphore;
+
 use super::{Limits, OriginalDst, Resolve, ResolveError};
 use crate::{
     audit::Recorder,
@@ -58,6 +60,8 @@ pub(super) struct Context {
     pub(super) limits: Arc<Limits>,
     /// Where the proxy itself listens, and what else of ours is where host services are.
     own: RwLock<Vec<SocketAddr>>,
+    /// For HTTP/2 connections; see [`Limits::http2`].
+    pub(super) http2: Semaphore,
     /// Connections that were nobody's.
     strangers: AtomicU64,
 }
@@ -77,7 +81,7 @@ impl Context {
         upstream: UpstreamProxies,
         limits: Limits,
     ) -> Self {
-        let limits = Arc::new(limits);
+        let (http2, limits) = (Semaphore::new(limits.http2), Arc::new(limits));
         Self {
             policy,
             origins,
@@ -86,6 +90,7 @@ impl Context {
             upstream,
             limits,
             own: RwLock::default(),
+            http2,
             strangers: AtomicU64::new(0),
         }
     }

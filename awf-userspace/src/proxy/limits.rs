@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at once; the next one is reset.
     pub connections: usize,
+    /// HTTP/2 connections of the command at once, which hold many requests, buffers and servers each.
+    pub http2: usize,
     /// From accept until it is known what the command speaks and to whom: its whole ClientHello or request
     /// line. Where only a client can speak first, `keep_alive` counts instead.
     pub first_byte: Duration,
@@ -40,6 +42,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16 * 1024,
+            http2: 128,
             first_byte: Duration::from_secs(10),
             hello: 64 * 1024,
             head: 64 * 1024,

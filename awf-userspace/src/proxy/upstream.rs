@@ -2,14 +2,16 @@
 //! gives now and the policy lets through; never to an address because the command had it.
 
 use std::{
+    collections::VecDeque,
     future::pending,
     io,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use tokio::{
     net::TcpStream,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 
@@ -19,6 +21,11 @@ use crate::{
     sys::route,
     upstream_proxy::{UpstreamProxy, Use},
 };
+
+/// Addresses of one name that are tried at a time; a connection's share of descriptors counts on it.
+const AT_ONCE: usize = 2;
+/// How many head starts the older of them has before it is given up for a third.
+const TURNS: u32 = 8;
 
 /// Connects to `host` on `port`, straight or by a tunnel through the upstream proxy for this use; `entry` is told
 /// where it went.
@@ -190,26 +197,44 @@ fn is_this_hosts(ip: IpAddr) -> Result<bool, Denied> {
 }
 
 /// Happy eyeballs (RFC 8305 section 5): each address gets `delay` alone, or until the one before it has failed;
-/// the first to accept wins.
-async fn race(addresses: &[SocketAddr], delay: std::time::Duration) -> io::Result<TcpStream> {
+/// the first to accept wins. No more than [`AT_ONCE`] are tried at a time: a name may have hundreds of silent
+/// addresses, and whoever asks for it often would use up our descriptors.
+async fn race(addresses: &[SocketAddr], delay: Duration) -> io::Result<TcpStream> {
     let mut attempts = JoinSet::new();
+    let mut running: VecDeque<AbortHandle> = VecDeque::new();
     let mut waiting = addresses.iter().copied();
     let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "it has no address");
     loop {
         let next = waiting.next();
         let more = next.is_some();
         if let Some(address) = next {
-            attempts.spawn(connect(address));
-        } else if attempts.is_empty() {
-            return Err(failure);
+            if running.len() >= AT_ONCE
+                && let Some(oldest) = running.pop_front()
+            {
+                oldest.abort();
+            }
+            running.push_back(attempts.spawn(connect(address)));
         }
+        let turn = if running.len() < AT_ONCE { delay } else { delay * TURNS };
         tokio::select! {
-            Some(ended) = attempts.join_next() => match ended {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => failure = error,
-                Err(panic) => failure = io::Error::other(panic),
+            ended = ended(&mut attempts) => match ended {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => failure = error,
+                None => return Err(failure),
             },
-            () = async { if more { sleep(delay).await } else { pending().await } } => {}
+            () = async { if more { sleep(turn).await } else { pending().await } } => {}
+        }
+        running.retain(|attempt| !attempt.is_finished());
+    }
+}
+
+/// The next attempt that has come to an end of its own; `None` without one.
+async fn ended(attempts: &mut JoinSet<io::Result<TcpStream>>) -> Option<io::Result<TcpStream>> {
+    loop {
+        match attempts.join_next().await? {
+            Ok(ended) => return Some(ended),
+            Err(given_up) if given_up.is_cancelled() => {}
+            Err(panic) => return Some(Err(io::Error::other(panic))),
         }
     }
 }
@@ -222,7 +247,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use socket2::{Domain, Socket, Type};
     use tokio::net::TcpListener;
@@ -260,6 +285,20 @@ mod tests {
         assert_eq!(stream.peer_addr().unwrap(), good);
         assert!(start.elapsed() >= DELAY && start.elapsed() < Duration::from_secs(3));
         assert!(stream.nodelay().unwrap());
+    }
+
+    /// The attack: a name with any number of silent addresses, each of which would hold a descriptor of ours.
+    #[tokio::test]
+    async fn silent_addresses_are_tried_two_at_a_time() {
+        let (hole, _queued) = black_hole().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let silent = hole.local_addr().unwrap().as_socket().unwrap();
+        let (start, delay) = (Instant::now(), Duration::from_millis(20));
+        let stream = race(&[silent, silent, silent, silent, good], delay).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        let turns = delay + 3 * TURNS * delay;
+        assert!(start.elapsed() >= turns && start.elapsed() < 8 * turns, "{:?}", start.elapsed());
     }
 
     #[tokio::test]

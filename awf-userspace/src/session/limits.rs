@@ -13,6 +13,8 @@ const DESCRIPTORS: u64 = 64 * 1024;
 const RESERVE: u64 = 512;
 /// Of one connection: the command's, the server's, and one more address being tried.
 const PER_CONNECTION: u64 = 3;
+/// Of so many connections one may be HTTP/2: each of its requests may have a server of its own.
+const HTTP2_SHARE: usize = 128;
 /// `oom_score_adj`: half of all memory in our favour. Not -1000: a leak of ours must not take the machine down.
 const OOM_SCORE: i32 = -500;
 const OOM_FILE: &str = "/proc/self/oom_score_adj";
@@ -46,6 +48,7 @@ impl OwnLimits {
         let most = self.descriptors.saturating_sub(RESERVE).max(RESERVE) / PER_CONNECTION;
         proxy::Limits {
             connections: limits.connections.min(most as usize),
+            http2: limits.http2.min(most as usize / HTTP2_SHARE).max(1),
             first_byte: deadlines.first_byte.unwrap_or(limits.first_byte),
             head_time: deadlines.head.unwrap_or(limits.head_time),
             keep_alive: deadlines.keep_alive.unwrap_or(limits.keep_alive),

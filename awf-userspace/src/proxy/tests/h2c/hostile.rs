@@ -135,3 +135,29 @@ async fn a_long_answer_outlives_the_wait_for_requests() {
     assert_eq!(response.status(), 504);
     assert_eq!(response.headers()["x-awf-reason"], "idle_timeout");
 }
+
+/// Each may have many servers, and buffers for each of them.
+#[tokio::test]
+async fn connections_are_bounded_in_number() {
+    let (server, port) = listener().await;
+    let limits = Limits { http2: 2, ..Limits::default() };
+    let lab = Lab::with(port, &["http://allowed.test:$P"], &[], limits).await;
+    let mut first = speak(lab.transparent(port).await).await;
+    let mut second = speak(lab.explicit().await).await;
+    let uri = format!("http://denied.test:{port}/");
+    refused(&mut first, get(&uri), 403, "not_in_allowlist").await;
+    refused(&mut second, get(&uri), 403, "not_in_allowlist").await;
+    let mut third = lab.transparent(port).await;
+    third.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
+    assert_eq!(until_end(&mut third).await, b"");
+    let record = lab.connections(1).await.remove(0);
+    assert_eq!((record.decision, record.reason), (Decision::Deny, Reason::LimitExceeded));
+
+    // Those that are there go on, and one that has ended makes room.
+    refused(&mut second, get(&uri), 403, "not_in_allowlist").await;
+    drop(first);
+    lab.connections(2).await;
+    let mut fourth = speak(lab.transparent(port).await).await;
+    refused(&mut fourth, get(&uri), 403, "not_in_allowlist").await;
+    untouched(&server).await;
+}
