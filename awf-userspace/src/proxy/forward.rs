@@ -149,14 +149,14 @@ impl Forward {
         entry: &mut Entry,
     ) -> Result<Outcome, Refusal> {
         let Judged { host, route } = judge(&self.link, &self.mode, to, entry)?;
-        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let authority = request::host_value(&host, route.port, 80);
-        entry.record.url = Some(format!("http://{authority}{path}"));
-        entry.allow(&route.rule);
         if let Some(wanted) = request::foreign_upgrade(&parts.headers) {
             let message = format!("an upgrade to {wanted} is not passed on: only WebSocket is");
             return Err(denied(Reason::ProtocolNotAllowed, message).into());
         }
+        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let authority = request::host_value(&host, route.port, 80);
+        entry.record.url = Some(format!("http://{authority}{path}"));
+        entry.allow(&route.rule);
         let websocket = wants_tunnel(parts);
         let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
         let head = outgoing(parts, &authority, websocket)?;

@@ -6,6 +6,9 @@ const MAX_METHOD: usize = 32;
 /// A request line longer than this is not waited for.
 const MAX_LINE: usize = 16 * 1024;
 
+/// The connection preface of HTTP/2 (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// What the bytes received so far begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniff {
@@ -15,7 +18,7 @@ pub enum Sniff {
     Tls,
     /// A request line that ends in `HTTP/1.`; whether the head is valid is another question.
     Http1,
-    /// The HTTP/2 connection preface (RFC 9113 section 3.4).
+    /// The whole connection preface of HTTP/2.
     Http2,
     /// Something else.
     Other,
@@ -29,6 +32,8 @@ pub fn sniff(bytes: &[u8]) -> Sniff {
         [] | [0x16] => Sniff::Incomplete,
         [0x16, 3, ..] => Sniff::Tls,
         [0x16, ..] => Sniff::Other,
+        _ if bytes.starts_with(PREFACE) => Sniff::Http2,
+        _ if PREFACE.starts_with(bytes) => Sniff::Incomplete,
         _ => sniff_http(bytes),
     }
 }
@@ -52,11 +57,9 @@ fn sniff_http(bytes: &[u8]) -> Sniff {
 }
 
 fn version_of(line: &[u8]) -> Sniff {
-    if line == b"PRI * HTTP/2.0" {
-        return Sniff::Http2;
-    }
     let last = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
-    if last.starts_with(b"HTTP/") { Sniff::Http1 } else { Sniff::Other }
+    // What looks like the preface and is none is neither.
+    if last.starts_with(b"HTTP/") && line != b"PRI * HTTP/2.0" { Sniff::Http1 } else { Sniff::Other }
 }
 
 /// `tchar` of RFC 9110 section 5.6.2.
@@ -85,6 +88,9 @@ mod tests {
         check(b"CONNECT a.test:443 HTTP/1.1\r\n", Sniff::Http1);
         check(b"GET / HTTP/1.1\nHost: a.test\n\n", Sniff::Http1);
         check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Sniff::Http2);
+        check(b"PRI * HTTP/2.0\r\nHost: a.test\r\n\r\n", Sniff::Other);
+        check(b"GET / HTTP/2.0\r\nHost: a.test\r\n\r\n", Sniff::Http1);
+        check(b"PRI * HTTP/1.1\r\nHost: a.test\r\n\r\n", Sniff::Http1);
         check(b"SSH-2.0-OpenSSH_9.6\r\n", Sniff::Other);
         check(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", Sniff::Other);
         check(b"EHLO a.test\r\n", Sniff::Other);

@@ -108,7 +108,7 @@ async fn a_scheme_is_enforced_on_the_hosts_loopback_too() {
     let dst: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
     let mut client = lab.dial(dst).await;
     send(&mut client, "*1\r\n$4\r\nPING\r\n").await;
-    assert!(rest_text(&mut client).await.starts_with("-ERR "));
+    assert!(rest_text(&mut client).await.starts_with("-ERR blocked by awf-bpf: "));
     let mut client = lab.dial(dst).await;
     client.write_all(&hello(None)).await.unwrap();
     assert_eq!(rest(&mut client).await[..6], ALERT);
