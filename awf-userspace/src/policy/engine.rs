@@ -7,6 +7,7 @@ use super::{
     address::carried_v4,
     explain,
     host_grants::HostPorts,
+    host_ports::is_local_ip,
     index::{Hit, Index},
     records::Records,
     rule::Subject,
@@ -171,10 +172,13 @@ impl Policy {
         self.block.matching(name).find(|rule| rule.service().blocks(port))
     }
 
-    /// An address is also blocked by what it carries (NAT64, 6to4).
+    /// An address is also blocked by what it carries (NAT64, 6to4), and the host's loopback by its name.
     fn blocking_ip(&self, ip: IpAddr, port: u16) -> Option<&Rule> {
         let about = |rule: &&Rule| rule.service.blocks(port);
-        views(ip.to_canonical()).find_map(|ip| self.block.covering(ip).find(about))
+        views(ip.to_canonical()).find_map(|ip| {
+            let local = is_local_ip(ip).then(|| self.host.blocking(port)).flatten();
+            local.or_else(|| self.block.covering(ip).find(about))
+        })
     }
 
     /// The allow rules about `host`, nearest first, whatever their ports.

@@ -68,6 +68,11 @@ impl HostPorts {
         }
     }
 
+    /// The first block rule about `port`.
+    pub(super) fn blocking(&self, port: u16) -> Option<&Rule> {
+        self.blocks.iter().find(|rule| rule.service.blocks(port))
+    }
+
     fn grant(&self, port: u16) -> Option<&Grant> {
         self.grants.iter().find(|grant| grant.ports.contains(&port))
     }
@@ -159,7 +164,7 @@ impl Policy {
     fn blocking_local<'a>(&'a self, host: &'a Host, port: u16) -> Option<Hit<'a>> {
         const V4: Host = Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
         const V6: Host = Host::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST));
-        let by_name = self.host.blocks.iter().find(|rule| rule.service.blocks(port));
+        let by_name = self.host.blocking(port);
         by_name
             .map(Hit::Rule)
             .or_else(|| [host, &V4, &V6].into_iter().find_map(|host| self.blocking(host, port)))

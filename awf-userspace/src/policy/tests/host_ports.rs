@@ -235,6 +235,23 @@ fn block_beats_host_ports() {
     assert!(!ask(&open(&["8000"], &[], &["localhost"]), "localhost", 8000, Other).is_allow());
 }
 
+/// The attack: a name that leads to loopback, which an address rule opens and a block rule shuts by its name.
+#[test]
+fn a_block_of_localhost_holds_for_addresses_that_names_lead_to() {
+    for rule in ["localhost:8000", "host.docker.internal", "localhost"] {
+        let policy = open(&[], &["evil.test:8000", "127.0.0.1:8000", "[::1]:8000"], &[rule]);
+        for ip in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let ip = ip.parse().unwrap();
+            for verdict in [policy.may_dial(ip, 8000), policy.may_dial_own(ip, 8000)] {
+                assert_eq!(verdict.map_err(|denied| denied.reason), Err(Reason::Blocked), "{rule} {ip}");
+            }
+            assert!(!policy.may_answer(ip), "{rule} {ip}");
+        }
+    }
+    let policy = open(&[], &["127.0.0.1:8000"], &["localhost:8001"]);
+    assert!(policy.may_dial([127, 0, 0, 1].into(), 8000).is_ok());
+}
+
 /// Entries of list files are read by a shorter way.
 #[test]
 fn a_list_file_names_the_hosts_loopback_too() {
