@@ -287,7 +287,8 @@ fn a_record_is_judged_again() {
     let dir = Dir::new("replay", &[("audit.jsonl", &text)]);
     let policy = ["-d", "a.test,new.test", "--block-domains", "203.0.113.0/24", "--replay", "audit.jsonl"];
     let (status, out, err) = check(&dir.0, &policy);
-    assert_eq!((status, err.as_str()), (Some(1), ""));
+    let torn = "awf-bpf: error: --replay audit.jsonl: line 13 is no record of an audit.jsonl\n";
+    assert_eq!((status, err.as_str()), (Some(2), torn));
     let lines: Vec<_> = out.lines().collect();
     assert_eq!(lines.len(), 5, "{out}");
     assert!(
@@ -302,7 +303,25 @@ fn a_record_is_judged_again() {
         lines[4],
         "4 as before, 2 newly allowed, 3 newly denied, 3 not decided by a policy, 1 lines that are no records"
     );
+    fs::write(dir.0.join("whole.jsonl"), text.replace("{\"torn\n", "")).unwrap();
+    let (status, _, err) = check(&dir.0, &[&policy[..5], &["whole.jsonl"]].concat());
+    assert_eq!((status, err.as_str()), (Some(1), ""));
     let (_, out, _) = check(&dir.0, &[&policy[..], &["--json"]].concat());
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((json["newly_denied"].as_u64(), json["changes"].as_array().unwrap().len()), (Some(3), 4));
+}
+
+/// A wrong file must not pass for a run in which nothing changed.
+#[test]
+fn what_is_no_record_is_not_passed_over() {
+    let dir = Dir::new("garbage", &[("x.log", &format!("\n{}", "garbage\n".repeat(30)))]);
+    let (status, out, err) = check(&dir.0, &["-d", "x.test", "--replay", "x.log"]);
+    assert_eq!(status, Some(2));
+    assert!(out.ends_with(", 30 lines that are no records\n"), "{out}");
+    assert!(err.starts_with("awf-bpf: error: --replay x.log: line 2 is no record of an audit.jsonl\n"), "{err}");
+    assert!(err.ends_with("awf-bpf: error: --replay x.log: 10 more lines like these\n"), "{err}");
+    assert_eq!(err.lines().count(), 21, "{err}");
+    let (status, out, err) = check(&dir.0, &["-d", "x.test", "--replay", "x.log", "https://x.test"]);
+    assert_eq!((status, out.as_str()), (Some(2), ""));
+    assert!(err.contains("'--replay <FILE>' cannot be used with"), "{err}");
 }

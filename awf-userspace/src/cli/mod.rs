@@ -60,7 +60,7 @@ enum Command {
     Exec(Box<ExecArgs>),
     /// Say whether a policy is valid, and what it would let through: no root, no network.
     ///
-    /// Exit codes: 0 all is allowed, 1 something is denied, 2 the policy or a target is invalid.
+    /// Exit codes: 0 all is allowed, 1 something is denied, 2 the policy, a target or a record is invalid.
     Check(Box<check::CheckArgs>),
     /// Remove what killed runs left behind.
     Gc,

@@ -33,7 +33,7 @@ pub(super) struct CheckArgs {
     json: bool,
 
     /// Judge the connections, requests and queries of an audit.jsonl again; list what would change.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    #[arg(long, value_name = "FILE", help_heading = "Output", conflicts_with = "targets")]
     replay: Option<PathBuf>,
 
     /// What is to be reached: https://HOST[:PORT]/..., http://..., tcp://HOST:PORT, HOST:PORT, HOST (ports 443
@@ -42,7 +42,7 @@ pub(super) struct CheckArgs {
     targets: Vec<String>,
 }
 
-/// Prints the answers: 0 if all is allowed, 1 if something is not, 2 if the policy or a target is invalid.
+/// Prints the answers: 0 if all is allowed, 1 if something is not, 2 if the policy, a target or a record is invalid.
 pub(super) fn check(args: &CheckArgs) -> u8 {
     logging::start(LogLevel::Warn);
     let resolved = resolve_policy(&args.policy, &Inputs::read_policy(&args.policy));
@@ -112,5 +112,16 @@ fn replay(args: &CheckArgs, path: PathBuf, policy: &Policy) -> u8 {
     } else {
         outcome.lines().for_each(|line| println!("{}", plain(&line).replace('\n', " ")));
     }
-    if outcome.newly_denied() > 0 { EXIT_DENIED } else { 0 }
+    for number in &outcome.unreadable_lines {
+        complain(format!("--replay {}: line {number} is no record of an audit.jsonl", path.display()));
+    }
+    match outcome.unreadable - outcome.unreadable_lines.len() {
+        0 => {}
+        more => complain(format!("--replay {}: {more} more lines like these", path.display())),
+    }
+    match outcome.unreadable {
+        0 if outcome.newly_denied() > 0 => EXIT_DENIED,
+        0 => 0,
+        _ => EXIT_USAGE,
+    }
 }

@@ -14,6 +14,8 @@ use crate::policy::{Denied, DomainName, Host, Policy, Protocol};
 
 /// A record is shorter: its texts are cut when it is written.
 const MOST_OF_A_LINE: u64 = 1 << 20;
+/// Lines that are no records and are named; of more only the number is told.
+const MOST_UNREADABLE: usize = 20;
 /// Different changes that are listed; of more only the number is told.
 const MOST_CHANGES: usize = 1000;
 
@@ -61,6 +63,8 @@ pub(super) struct Outcome {
     pub(super) others: usize,
     /// Lines that are no records.
     pub(super) unreadable: usize,
+    /// The numbers of the first of them, from 1.
+    pub(super) unreadable_lines: Vec<usize>,
 }
 
 /// Judges every record of `file` by `policy`.
@@ -70,6 +74,7 @@ pub(super) struct Outcome {
 pub(super) fn replay(policy: &Policy, mut file: impl BufRead) -> io::Result<Outcome> {
     let mut outcome = Outcome::default();
     let mut line = Vec::new();
+    let mut number = 1;
     loop {
         line.clear();
         if file.by_ref().take(MOST_OF_A_LINE).read_until(b'\n', &mut line)? == 0 {
@@ -78,8 +83,9 @@ pub(super) fn replay(policy: &Policy, mut file: impl BufRead) -> io::Result<Outc
         match serde_json::from_slice::<Seen>(&line) {
             Ok(seen) => outcome.count(policy, &seen),
             Err(_) if line.trim_ascii().is_empty() => {}
-            Err(_) => outcome.unreadable += 1,
+            Err(_) => outcome.cannot_read(number),
         }
+        number += usize::from(line.ends_with(b"\n"));
     }
 }
 
@@ -144,6 +150,13 @@ impl Outcome {
         self.newly[usize::from(change.allowed)] += 1;
         if self.changes.len() < MOST_CHANGES || self.changes.contains_key(&change) {
             *self.changes.entry(change).or_default() += 1;
+        }
+    }
+
+    fn cannot_read(&mut self, number: usize) {
+        self.unreadable += 1;
+        if self.unreadable_lines.len() < MOST_UNREADABLE {
+            self.unreadable_lines.push(number);
         }
     }
 
