@@ -172,6 +172,32 @@ fn without_a_target_the_policy_is_shown() {
     );
 }
 
+/// Also what is no rule of a domain list, and which rules of a ruleset are exact.
+#[test]
+fn nothing_of_the_policy_is_left_out_when_it_is_shown() {
+    let ruleset = "version: 1\nrules:\n- domain: a.test\n  subdomains: false\n- domain: b.test\n";
+    let dir = Dir::new("whole", &[("r.yml", ruleset)]);
+    let flags = ["--ruleset-file", "r.yml", "--allow-host-ports", "8000-8010", "--allow-dns", "TXT:a.test"];
+    let (status, out, err) = check(&dir.0, &flags);
+    assert_eq!((status, err.as_str()), (Some(0), ""));
+    assert_eq!(
+        out,
+        "allow      =a.test (r.yml:3)\n\
+         allow      b.test (r.yml:5)\n\
+         host       --allow-host-ports 8000-8010\n\
+         allow-dns  TXT:a.test (--allow-dns)\n\
+         valid: 2 allow rules, 0 block rules\n"
+    );
+    let (_, out, _) = check(&dir.0, &["--ruleset-file", "r.yml", "https://x.a.test"]);
+    assert!(out.contains("the rule =a.test (r.yml:3) does not match it"), "{out}");
+    let (status, out, _) = check(&dir.0, &["--block-domains", "x.test"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        out.ends_with("nothing: the command has no network\nvalid: 0 allow rules, 1 block rules\n"),
+        "{out}"
+    );
+}
+
 #[test]
 fn a_configuration_file_is_a_policy_and_flags_add_to_it() {
     let text = "[policy]\nallow_domains = [\"a.test\", 'https://b.test']\nallow-ip = \"10.0.0.0/8\"\n\
@@ -318,7 +344,10 @@ fn what_is_no_record_is_not_passed_over() {
     let (status, out, err) = check(&dir.0, &["-d", "x.test", "--replay", "x.log"]);
     assert_eq!(status, Some(2));
     assert!(out.ends_with(", 30 lines that are no records\n"), "{out}");
-    assert!(err.starts_with("awf-bpf: error: --replay x.log: line 2 is no record of an audit.jsonl\n"), "{err}");
+    assert!(
+        err.starts_with("awf-bpf: error: --replay x.log: line 2 is no record of an audit.jsonl\n"),
+        "{err}"
+    );
     assert!(err.ends_with("awf-bpf: error: --replay x.log: 10 more lines like these\n"), "{err}");
     assert_eq!(err.lines().count(), 21, "{err}");
     let (status, out, err) = check(&dir.0, &["-d", "x.test", "--replay", "x.log", "https://x.test"]);

@@ -129,18 +129,7 @@ const MOST_RULES: usize = 100;
 impl fmt::Display for SessionPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "command    {:?}", self.argv)?;
-        for part in self.policy.outline(MOST_RULES) {
-            writeln!(f, "{part}")?;
-        }
-        for grant in self.policy.host_grants() {
-            writeln!(f, "host       {}", grant.rule())?;
-        }
-        for rule in self.policy.record_rules() {
-            writeln!(f, "allow-dns  {rule}")?;
-        }
-        if self.policy.allows_nothing() {
-            writeln!(f, "allow      nothing: the command has no network")?;
-        }
+        self.policy.shown(MOST_RULES).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         writeln!(f, "network    {}", or(self.network, NetworkMode::Host, "host", "isolated"))?;
         match &self.dns_servers {
             Some(servers) => writeln!(f, "dns        {}", join(servers))?,

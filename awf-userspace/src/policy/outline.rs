@@ -29,6 +29,18 @@ impl Policy {
         parts.into_iter().map(|(_, part)| part).collect()
     }
 
+    /// The whole policy in lines: the rules as in [`Policy::outline`], what is open of the host's loopback, the
+    /// records beside addresses, and whether that is nothing at all.
+    #[must_use]
+    pub fn shown(&self, most: usize) -> Vec<String> {
+        let rules = self.outline(most).into_iter().map(|part| part.to_string());
+        let host = self.host_grants().iter().map(|grant| format!("host       {}", grant.rule()));
+        let records = self.record_rules().iter().map(|rule| format!("allow-dns  {rule}"));
+        let nothing =
+            self.allows_nothing().then(|| "allow      nothing: the command has no network".to_owned());
+        rules.chain(host).chain(records).chain(nothing).collect()
+    }
+
     /// The rules that a reader should hear something about, with [`Rule::notes`], in the order given.
     #[must_use]
     pub fn noted(&self) -> Vec<&Rule> {

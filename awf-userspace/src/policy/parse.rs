@@ -58,7 +58,12 @@ impl Rule {
     /// # Errors
     /// As [`Rule::parse`].
     pub fn parse_exact(text: &str, list: List, place: Place) -> Result<Self, RuleError> {
-        Self::build(text, list, place, true)
+        let mut rule = Self::build(text, list, place, true)?;
+        // Messages and records show the text only; without its = it would say more than it allows.
+        if matches!(rule.subject, Subject::Name(_)) && !rule.text.starts_with('=') {
+            rule.text = format!("={}", rule.text).into();
+        }
+        Ok(rule)
     }
 
     fn build(text: &str, list: List, place: Place, exact: bool) -> Result<Self, RuleError> {

@@ -57,7 +57,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The rule as it was written, blanks around it trimmed.
+    /// The rule as it was written, blanks around it trimmed; with a `=` if it was said elsewhere that it is exact.
     #[must_use]
     pub fn text(&self) -> &Arc<str> {
         &self.text

@@ -26,6 +26,8 @@ use crate::{
 
 /// Headers of one response; more than any server sends.
 const MAX_HEADERS: usize = 256;
+/// Bytes held of what a server sends and the command does not read; a response head has to fit.
+const MAX_BUFFER: usize = 128 * 1024;
 /// How long a kept connection gets to become idle after its response has ended.
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -89,7 +91,7 @@ impl Kept {
     async fn at(stream: TcpStream, place: Place) -> Result<Self, Refusal> {
         let ip = stream.peer_addr().ok().map(|address| address.ip());
         let mut builder = Builder::new();
-        builder.preserve_header_case(true).max_headers(MAX_HEADERS);
+        builder.preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER);
         let handshake = builder.handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| place.failed(&error))?;
         // Ends by itself: with the sender, or with the body of its last response.

@@ -90,8 +90,8 @@ fn outline(args: &CheckArgs, policy: &Policy) -> u8 {
         println!("{}", serde_json::json!({ "valid": true, "allow_rules": allow, "block_rules": block }));
         return 0;
     }
-    for part in policy.outline(MOST_RULES) {
-        println!("{}", plain(&part.to_string()).replace('\n', " "));
+    for line in policy.shown(MOST_RULES) {
+        println!("{}", plain(&line).replace('\n', " "));
     }
     println!("valid: {allow} allow rules, {block} block rules");
     0
