@@ -250,6 +250,14 @@ fn a_configuration_file_is_strict_and_tells_every_mistake_with_its_line() {
     ] {
         assert!(err.contains(says), "{says}\n{err}");
     }
+    let lines = |err: &str| -> Vec<usize> {
+        let number = |line: &str| line.split(':').nth(3)?.parse().ok();
+        err.lines().filter_map(number).collect()
+    };
+    fs::write(dir.0.join("ports.toml"), "[policy]\nzzz = 1\nallow_host_ports = [22,\n3.5]\n").unwrap();
+    let (_, _, ports) = check(&dir.0, &["-c", "ports.toml"]);
+    assert!(ports.contains("ports.toml:4: `allow_host_ports` holds 3.5; write ports: "), "{ports}");
+    assert_eq!(lines(&ports)[..2], [2, 4], "{ports}");
     let (status, _, err) = check(&dir.0, &["-c", "broken.toml"]);
     assert!(status == Some(2) && err.contains("broken.toml:1: not TOML: "), "{err}");
     let (_, _, err) = check(&dir.0, &["-c", "latin.toml"]);

@@ -85,3 +85,14 @@ fn a_dry_run_prints_the_plan_and_runs_nothing() {
     let quiet = awf(&["-d", "x.test", "--skip-pull", "--dry-run", "-q", "--", "true"]);
     assert_eq!(stderr(&quiet), "");
 }
+
+#[test]
+fn a_command_without_its_dashes_is_told_of_them() {
+    let hint = "The command stands behind `--`";
+    let said = stderr(&awf(&["exec", "curl", "http://a.test"]));
+    assert!(said.contains("'curl'") && said.contains(hint), "{said}");
+    for args in [&["exec", "--bogus", "--", "true"][..], &["exec", "--bogus"]] {
+        let said = stderr(&awf(args));
+        assert!(said.contains("--bogus") && !said.contains("tip: to pass") && !said.contains(hint), "{said}");
+    }
+}

@@ -53,6 +53,21 @@ fn the_flags_of_help_and_of_the_configuration_page_are_the_same() {
 }
 
 #[test]
+fn the_flags_that_check_does_not_take_are_named() {
+    let help = Command::new(env!("CARGO_BIN_EXE_awf-bpf")).args(["check", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let taken: BTreeSet<_> =
+        help.lines().filter(|line| line.trim_start().starts_with('-')).flat_map(flags).collect();
+    let page = read("docs/configuration.md");
+    let section = between(&page, "\nPolicy:\n\n", "\n\n").next().unwrap();
+    let cells =
+        section.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
+    let missing: BTreeSet<_> = cells.flat_map(flags).filter(|flag| !taken.contains(flag)).collect();
+    let said = between(&page, "section Policy\nabove but for ", "which say how").next().unwrap();
+    assert_eq!(flags(said), missing);
+}
+
+#[test]
 fn every_flag_that_does_nothing_is_on_the_page_for_those_who_come_from_awf() {
     let page = flags(&read("docs/from-awf.md"));
     let source = read("awf-userspace/src/config/compat.rs");

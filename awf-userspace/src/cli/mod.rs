@@ -10,7 +10,10 @@ mod version;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ErrorKind},
+};
 
 use crate::config::ExecArgs;
 
@@ -92,7 +95,15 @@ fn usage(error: &clap::Error, argv: &[OsString]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.render().to_string();
+    // Its tip for a mistyped flag would make it the command.
+    let lines: Vec<_> =
+        text.lines().filter(|line| !line.trim_start().starts_with("tip: to pass '-")).collect();
+    let text = lines.join("\n").replace("\n\n\n", "\n\n");
     complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+    let word = error.get(ContextKind::InvalidArg).is_some_and(|word| !word.to_string().starts_with('-'));
+    if word && error.kind() == ErrorKind::UnknownArgument && !argv.iter().any(|word| word == "--") {
+        say("\nThe command stands behind `--`: awf-bpf exec [FLAGS] -- CMD [ARGS]...\n");
+    }
     let other = argv.get(1).is_some_and(|word| ["check", "gc", "version"].iter().any(|other| word == other));
     ExitCode::from(if other { EXIT_USAGE } else { EXIT_SETUP })
 }

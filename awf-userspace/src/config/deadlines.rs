@@ -125,8 +125,9 @@ mod tests {
         );
         assert_eq!(
             errors[1],
-            "--deadline: \"idle=0s\" has no time; write a whole number and ms, s, m or h, as in idle=10m, more \
+            "--deadline: \"idle=0s\" has a bad time; write a whole number and ms, s, m or h, as in idle=10m, more \
              than nothing"
         );
+        assert!(errors[3].starts_with("--deadline: \"idle=\" has no time; "), "{}", errors[3]);
     }
 }

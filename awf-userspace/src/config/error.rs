@@ -37,13 +37,17 @@ pub enum ConfigError {
     #[error("{place}: {why}; --upstream-proxy none goes without a proxy")]
     UpstreamProxy { place: &'static str, why: ProxyUrlError },
     #[error(
+        "--upstream-proxy: {0:?} is a word alone; write http://{0}:3128 if it is a proxy's host, none to go without"
+    )]
+    UpstreamProxyWord(String),
+    #[error(
         "--upstream-proxy: credentials on a command line can be read by every process of the machine, the command \
          included; put them into a file for --upstream-proxy-auth-file, or the URL into https_proxy and use sudo -E"
     )]
     UpstreamProxySecret,
     #[error("--upstream-proxy-auth-file {}: {why}", path.display())]
     UpstreamProxyAuth { path: PathBuf, why: CredentialsError },
-    #[error("--upstream-proxy-auth-file: {0}; leave one of the two out")]
+    #[error("--upstream-proxy-auth-file: {0}")]
     UpstreamProxyAuthUse(&'static str),
     #[error("--upstream-no-proxy: {0}")]
     UpstreamNoProxy(BypassError),
@@ -52,7 +56,8 @@ pub enum ConfigError {
     #[error("--deadline: {item:?} names no deadline; write one of {known}, as in idle=10m")]
     DeadlineName { item: String, known: String },
     #[error(
-        "--deadline: {0:?} has no time; write a whole number and ms, s, m or h, as in idle=10m, more than nothing"
+        "--deadline: {0:?} has {time}; write a whole number and ms, s, m or h, as in idle=10m, more than nothing",
+        time = if .0.split_once('=').is_none_or(|(_, time)| time.trim().is_empty()) { "no time" } else { "a bad time" }
     )]
     DeadlineTime(String),
     #[error("--container-workdir {}: not an absolute path; it is looked up inside, where there is no current directory", .0.display())]

@@ -96,6 +96,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8], errors: &mut Vec<ConfigError>) ->
     };
     let mut reader =
         Reader { path, text, errors, file: ConfigFile { path: path.to_owned(), ..Default::default() } };
+    let before = reader.errors.len();
     let (table, mistakes) = DeTable::parse_recoverable(text);
     for mistake in &mistakes {
         let at = mistake.span().map_or(0, |span| span.start);
@@ -105,6 +106,11 @@ pub(super) fn parse(path: &Path, bytes: &[u8], errors: &mut Vec<ConfigError>) ->
     if mistakes.is_empty() {
         reader.root(table.get_ref());
     }
+    // Tables are read in the order of their keys.
+    reader.errors[before..].sort_by_key(|error| match error {
+        ConfigError::Config { line, .. } => *line,
+        _ => 0,
+    });
     reader.file
 }
 
@@ -170,6 +176,11 @@ impl Reader<'_> {
                 DeValue::String(text) => items.push(Item { text: text.clone().into_owned(), line }),
                 DeValue::Integer(port) if key.ends_with("_ports") && port.radix() == 10 => {
                     items.push(Item { text: port.as_str().to_owned(), line });
+                }
+                other if key.ends_with("_ports") => {
+                    let held = if let DeValue::Float(number) = other { number.as_str() } else { kind(other) };
+                    let why = format!("`{key}` holds {held}; write ports: {key} = [3000, \"8000\"]");
+                    self.refuse(value.span().start, why);
                 }
                 other => {
                     let why = format!("`{key}` holds {}; write strings: {key} = [\"...\"]", kind(other));

@@ -2,8 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::{ConfigError, PolicyArgs, file::ConfigFile};
-use crate::policy::host_ports::{Grant, PortProblem, parse_ports, parse_service_port};
+use super::{ConfigError, PolicyArgs, file::ConfigFile, lists};
+use crate::policy::{
+    Place,
+    host_ports::{Grant, PortProblem, parse_ports, parse_service_port},
+};
 
 type Parse = fn(&str) -> Result<RangeInclusive<u16>, PortProblem>;
 
@@ -16,6 +19,11 @@ pub(super) fn grants(args: &PolicyArgs, config: &ConfigFile, errors: &mut Vec<Co
     ];
     let mut grants = Vec::new();
     for (key, flag, typed, parse) in lists {
+        // A variable that was not set, as in --allow-host-ports "$PORTS".
+        for empty in typed.iter().filter(|value| lists::items(value.split(',')).next().is_none()) {
+            let (place, text) = (Place::Flag(flag), empty.clone());
+            errors.push(ConfigError::HostPort { place, text, problem: PortProblem::NotPorts });
+        }
         for (text, place) in config.texts(key, flag, typed) {
             match parse(text) {
                 Ok(ports) => grants.push(Grant::by_flag(flag, ports)),

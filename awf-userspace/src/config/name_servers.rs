@@ -23,6 +23,10 @@ pub(super) fn servers(
 ) -> Option<Vec<NameServer>> {
     let texts = args.dns_servers.iter().flat_map(|value| value.split(',')).map(str::trim);
     let mut servers = Vec::new();
+    for empty in args.dns_servers.iter().filter(|value| lists::items(value.split(',')).next().is_none()) {
+        let why = "names no server; leave the flag out for those of the host".to_owned();
+        errors.push(ConfigError::DnsServer { flag: "--dns-servers", text: empty.clone(), why });
+    }
     for text in texts.filter(|text| !text.is_empty()) {
         match parse(text) {
             Ok(server) => servers.push(server),
@@ -78,8 +82,23 @@ const NOT_ADDRESS: &str = "is not an address; write 198.51.100.53, 198.51.100.53
 /// # Errors
 /// What is wrong with it and what to write, to be put behind its text.
 fn parse(text: &str) -> Result<NameServer, String> {
+    let server = parse_any(text)?;
+    let at = match &server {
+        NameServer::Plain(at) | NameServer::Udp(at) | NameServer::Tcp(at) => Some(at.ip()),
+        NameServer::Tls { at: At::Address(ip), .. } | NameServer::Https { at: At::Address(ip), .. } => {
+            Some(*ip)
+        }
+        _ => None,
+    };
+    match at {
+        Some(ip) if ip.is_unspecified() => Err(format!("has {ip}, which is no server's address")),
+        _ => Ok(server),
+    }
+}
+
+fn parse_any(text: &str) -> Result<NameServer, String> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return address(text, DNS_PORT).map(NameServer::Plain).ok_or_else(|| NOT_ADDRESS.to_owned());
+        return address(text, DNS_PORT).map(NameServer::Plain).ok_or_else(|| not_address(text));
     };
     let plain = |make: fn(SocketAddr) -> NameServer| {
         let advice = || format!("names no address; write {scheme}://198.51.100.53");
@@ -93,6 +112,16 @@ fn parse(text: &str) -> Result<NameServer, String> {
         "http" => Err("would ask in clear text; write https://".to_owned()),
         "quic" | "h3" => Err("is a transport that is not supported; write tls:// or https://".to_owned()),
         _ => Err("begins with none of udp://, tcp://, tls:// and https://".to_owned()),
+    }
+}
+
+fn not_address(text: &str) -> String {
+    let is_ip = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_ip(host) => {
+            format!("has the port {port:?}; ports are the numbers 1 to 65535")
+        }
+        _ => NOT_ADDRESS.to_owned(),
     }
 }
 

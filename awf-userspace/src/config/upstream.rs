@@ -63,6 +63,12 @@ fn flag(text: &str, errors: &mut Vec<ConfigError>) -> Option<Found> {
     if text.trim().eq_ignore_ascii_case(NONE) {
         return None;
     }
+    // `direct`, `off`: words of other programs, which would be looked up as hosts.
+    let word = text.trim();
+    if !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        errors.push(ConfigError::UpstreamProxyWord(word.to_owned()));
+        return None;
+    }
     match UpstreamProxy::parse(text) {
         Ok(proxy) if proxy.credentials.is_some() => errors.push(ConfigError::UpstreamProxySecret),
         Ok(proxy) => return Some((proxy, FLAG)),
@@ -106,11 +112,11 @@ fn credentials(
     let Some(path) = &args.upstream_proxy_auth_file else { return };
     let mut found: Vec<_> = proxies.into_iter().flatten().map(|(proxy, _)| proxy).collect();
     if found.is_empty() {
-        let why = "there is no upstream proxy to use it for";
+        let why = "there is no upstream proxy to use it for; leave it out, or name one with --upstream-proxy";
         return errors.push(ConfigError::UpstreamProxyAuthUse(why));
     }
     if found.iter().any(|proxy| proxy.credentials.is_some()) {
-        let why = "the proxy's URL has credentials already";
+        let why = "the proxy's URL has credentials already; leave one of the two out";
         return errors.push(ConfigError::UpstreamProxyAuthUse(why));
     }
     match inputs.files.get(path) {

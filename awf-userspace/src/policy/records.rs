@@ -71,8 +71,11 @@ impl fmt::Display for RecordRule {
 fn parse(text: &str) -> Result<(Vec<u16>, Pattern), Refusal> {
     check_characters(text)?;
     let Some((types, name)) = text.split_once(':').filter(|(types, _)| !types.contains('.')) else {
-        return refuse(Problem::RecordForm, format!("write `TXT:{text}`"));
+        return refuse(Problem::RecordForm, form(text));
     };
+    if types.is_empty() {
+        return refuse(Problem::RecordForm, form(name));
+    }
     if name.starts_with("//") {
         return refuse(Problem::RecordForm, format!("write `TXT:{}`", name.trim_matches('/')));
     }
@@ -81,10 +84,25 @@ fn parse(text: &str) -> Result<(Vec<u16>, Pattern), Refusal> {
     if name.is_empty() {
         return Err(Problem::Empty.into());
     }
-    if let Some(at) = name.find([':', '/', '?', '@']) {
-        return refuse(Problem::RecordName, format!("write the bare name, `{}`", &name[..at]));
+    if name.contains([':', '/', '?', '@']) {
+        return refuse(Problem::RecordName, format!("write the bare name, `{}`", bare(name)));
     }
     Ok((types, parse_name::parse(name, exact, List::Allow)?.pattern))
+}
+
+/// What to write in place of a text that has no type, or nothing but a type.
+fn form(text: &str) -> String {
+    let kind =
+        TYPES.iter().map(|(kind, _)| *kind).find(|kind| kind.eq_ignore_ascii_case(text)).unwrap_or("TXT");
+    let name = bare(text);
+    format!("write `{kind}:{}`", if name.contains('.') { name } else { "example.com" })
+}
+
+/// Without what stands around the name in a URL.
+fn bare(text: &str) -> &str {
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let host = text.split([':', '/', '?']).next().unwrap_or_default();
+    host.rsplit_once('@').map_or(host, |(_, host)| host)
 }
 
 fn number(text: &str) -> Result<u16, Refusal> {
@@ -182,4 +200,26 @@ fn refused_type(name: &DomainName, kind: u16, near: Option<&Arc<RecordRule>>) ->
     });
     let rule = near.map(|rule| Arc::clone(&rule.text));
     Denied { reason: Reason::DnsTypeRefused, rule, message, allow_with }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remedies_are_rules() {
+        for (text, advice) in [
+            ("TXT", "write `TXT:example.com`"),
+            ("mx", "write `MX:example.com`"),
+            ("b", "write `TXT:example.com`"),
+            ("x.test", "write `TXT:x.test`"),
+            (":x.test", "write `TXT:x.test`"),
+            ("x.test:443", "write `TXT:x.test`"),
+            ("TXT:https://x.test/a", "write the bare name, `x.test`"),
+            ("TXT:x.test:53", "write the bare name, `x.test`"),
+        ] {
+            let error = RecordRule::parse(text, Place::Flag("--allow-dns")).expect_err(text);
+            assert_eq!(error.advice.as_deref(), Some(advice), "{text}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ fn a_domain_list_has_lines_commas_and_comments() {
 fn a_ruleset_says_whether_subdomains_are_meant() {
     let text = "version: 1\nrules:\n  - domain: a.test\n  - domain: b.test\n    subdomains: false\n  - {domain: c.test, subdomains: true}\n";
     let case = Case::new(&["--ruleset-file", "r.yml"]).file("r.yml", text);
-    assert_eq!(rules(&case), ["a.test (r.yml:3)", "b.test (r.yml:4)", "c.test (r.yml:6)"]);
+    assert_eq!(rules(&case), ["a.test (r.yml:3)", "=b.test (r.yml:4)", "c.test (r.yml:6)"]);
     let policy = case.resolved().plan.policy;
     for (name, allowed) in [("x.a.test", true), ("b.test", true), ("x.b.test", false), ("x.c.test", true)] {
         let name = crate::policy::DomainName::parse(name).unwrap();

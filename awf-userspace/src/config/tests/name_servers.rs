@@ -35,8 +35,8 @@ fn every_way_to_ask_can_be_written() {
 fn what_is_no_server_is_refused_with_a_remedy() {
     for (text, expected) in [
         ("localhost", "is not an address; write 198.51.100.53"),
-        ("198.51.100.53:0", "is not an address"),
-        ("198.51.100.53:", "is not an address"),
+        ("198.51.100.53:0", "has the port"),
+        ("198.51.100.53:", "has the port"),
         ("fe80::1%eth0", "is not an address"),
         ("198.51.100", "is not an address"),
         ("udp://dns.example.com", "names no address; write udp://198.51.100.53"),
@@ -85,4 +85,27 @@ fn clear_text_beside_encryption_is_refused() {
         assert!(texts[0].contains("198.51.100.54:53 is asked in clear text beside encrypted"), "{texts:?}");
     }
     assert_eq!(shown(&["--dns-servers", "tls://198.51.100.53,https://dns.example.com"]).len(), 2);
+}
+
+#[test]
+fn what_names_no_server_is_said_exactly() {
+    for (text, says) in [
+        ("", "names no server"),
+        (" , ", "names no server"),
+        ("0.0.0.0", "is no server's address"),
+        ("tls://[::]", "is no server's address"),
+        ("198.51.100.53:0", "has the port \"0\""),
+        ("198.51.100.53:99999", "has the port \"99999\""),
+        ("[2001:db8::53]:x", "has the port \"x\""),
+    ] {
+        let texts = Case::new(&["--dns-servers", text]).texts();
+        assert!(texts.len() == 1 && texts[0].contains(says), "{text}: {texts:?}");
+    }
+    for flag in ["--allow-host-ports", "--allow-host-service-ports"] {
+        let texts = Case::new(&[flag, ""]).texts();
+        assert!(
+            texts.len() == 1 && texts[0].starts_with(&format!("{flag}: \"\" is neither a port")),
+            "{texts:?}"
+        );
+    }
 }

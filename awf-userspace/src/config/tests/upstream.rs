@@ -143,3 +143,14 @@ fn credentials_are_in_nothing_that_is_shown() {
         }
     }
 }
+
+#[test]
+fn words_of_other_programs_are_no_proxies() {
+    for word in ["direct", "off", "proxy-1"] {
+        let texts = Case::new(&["--upstream-proxy", word]).texts();
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert!(texts[0].contains(&format!("write http://{word}:3128 if")), "{texts:?}");
+    }
+    let texts = Case::new(&["--upstream-proxy-auth-file", "/auth"]).file("/auth", "a:b\n").texts();
+    assert!(texts[0].ends_with("leave it out, or name one with --upstream-proxy"), "{texts:?}");
+}

@@ -107,7 +107,7 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
         "b.txt:3: \"\\\"quoted.test\\\"\" contains '\"'; write it without quotes",
         "r.yml:4: \"co.uk\" is too broad: co.uk is a public suffix, anybody may register names below it; name what is meant below it, like `example.co.uk`",
         "--dns-servers: \"dns.test\" is not an address; write 198.51.100.53, 198.51.100.53:5353, [2001:db8::53]:53, tcp://ADDRESS, tls://ADDRESS#NAME or https://NAME/dns-query",
-        "--deadline: \"idle=soon\" has no time; write a whole number and ms, s, m or h, as in idle=10m, more than nothing",
+        "--deadline: \"idle=soon\" has a bad time; write a whole number and ms, s, m or h, as in idle=10m, more than nothing",
         "--agent-timeout: \"soon\" is not a time; write minutes (30), or 90s, 30m, 2h, more than nothing",
         "--container-workdir here: not an absolute path; it is looked up inside, where there is no current directory",
         "-e \"\": not NAME=VALUE, nor the NAME of a variable to pass on",

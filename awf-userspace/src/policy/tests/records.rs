@@ -72,7 +72,7 @@ fn what_is_no_rule_is_refused_with_advice() {
         ("https://example.com/", "write `TXT:example.com`"),
         ("TXT:", "names no host"),
         ("TXT:=", "names no host"),
-        (":example.com", "the type \"\", which cannot be allowed"),
+        (":example.com", "write `TXT:example.com`"),
         ("TXT+:example.com", "the type \"\", which cannot be allowed"),
         ("A:example.com", "addresses are answered for every name of --allow-domains"),
         ("ANY:example.com", "types that can be: CAA, CNAME"),
