@@ -116,7 +116,7 @@ fn deadlines_end_what_is_idle_or_old_with_their_reason() {
 fn a_deadline_that_is_none_is_a_mistake() {
     let lab = Lab::new();
     let out = lab.awf().args(["--deadline", "sleep=1s,idle=0s"]).run(&["true"]);
-    out.code(125).stderr_contains("names no deadline").stderr_contains("\"idle=0s\" has no time");
+    out.code(125).stderr_contains("names no deadline").stderr_contains("\"idle=0s\" has a bad time");
 }
 
 /// Three gigabytes, down and up, in clear text and by TLS, in HTTP/1 and HTTP/2.
