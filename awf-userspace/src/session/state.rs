@@ -14,6 +14,8 @@ use rustix::fs::{FlockOperation, flock};
 pub const STATE: &str = "/run/awf-bpf";
 /// Runs that are being made are named so until they hold their lock.
 const UNBORN: &str = ".new-";
+/// How often a run may be taken for dead while it is being made.
+const BIRTHS: u32 = 100;
 
 /// Why the state of a run could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,19 @@ impl RunState {
     pub fn create() -> Result<Self, StateError> {
         make_private(Path::new(STATE))?;
         let any = lock_any(FlockOperation::LockShared)?;
+        let mut born = Self::bear();
+        // Between making its lock and holding it, a run looks dead to another one's start.
+        for _ in 1..BIRTHS {
+            match &born {
+                Err(StateError::Path { source, .. }) if was_reaped(source) => born = Self::bear(),
+                _ => break,
+            }
+        }
+        let (id, dir, lock) = born?;
+        Ok(Self { id, dir, _lock: lock, _any: any })
+    }
+
+    fn bear() -> Result<(String, PathBuf, File), StateError> {
         let id = random_id()?;
         let unborn = Path::new(STATE).join(format!("{UNBORN}{id}"));
         let dir = Path::new(STATE).join(&id);
@@ -74,7 +89,7 @@ impl RunState {
         let failed = |source| StateError::Path { path: unborn.clone(), source };
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed(e.into()))?;
         fs::rename(&unborn, &dir).map_err(failed)?;
-        Ok(Self { id, dir, _lock: lock, _any: any })
+        Ok((id, dir, lock))
     }
 
     /// Unique among all runs of this machine: 12 hexadecimal digits.
@@ -195,6 +210,11 @@ fn is_missing(error: &StateError) -> bool {
     matches!(error, StateError::Path { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
+/// Whether a step on the way to a new run failed because another process held its lock, or had removed it.
+fn was_reaped(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotFound)
+}
+
 fn is_old(dir: &Path) -> bool {
     let age = fs::metadata(dir).ok().and_then(|m| m.modified().ok()).and_then(|t| t.elapsed().ok());
     age.is_some_and(|age| age > std::time::Duration::from_secs(60))
@@ -257,6 +277,25 @@ mod tests {
         assert!(dead_run(bare.clone(), "0123456789ab", true).is_none(), "it is being made");
         remove_dir(&dir).unwrap();
         remove_dir(&bare).unwrap();
+    }
+
+    /// What sweeps while others begin must not make them fail.
+    #[test]
+    fn a_run_that_is_being_made_survives_being_swept() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let unborn = |run: &DeadRun| run.dir.to_string_lossy().contains(UNBORN);
+                    let dead = find().unwrap().dead.into_iter().filter(unborn);
+                    dead.for_each(|run| run.remove().unwrap());
+                }
+            });
+            let runs: Vec<_> = (0..2000).map(|_| RunState::create().and_then(RunState::remove)).collect();
+            done.store(true, Ordering::Relaxed);
+            runs.into_iter().for_each(|run| run.unwrap());
+        });
     }
 
     /// Whoever cannot look (no descriptor left, say) must not take the owner for dead and kill a living run.
