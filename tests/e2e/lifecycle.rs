@@ -196,6 +196,20 @@ fn two_runs_at_once_have_each_its_own_policy() {
     outs[1].ok().stdout_contains("hello from other.test").denied("allowed.test", "not_in_allowlist");
 }
 
+/// Each start looks for runs whose owner is dead, in the middle of the others' beginnings and ends.
+#[test]
+fn sixteen_starts_at_once_all_run() {
+    let lab = Lab::new();
+    let runs: Vec<_> = (0..16).map(|_| lab.awf()).collect();
+    for round in 0..3 {
+        let word = format!("round {round}");
+        let processes: Vec<_> = runs.iter().map(|run| run.spawn(&["echo", &word])).collect();
+        for (run, process) in runs.iter().zip(processes) {
+            run.finish(process).ok().stdout_is(&format!("{word}\n"));
+        }
+    }
+}
+
 #[test]
 fn a_hundred_connections_at_once_are_all_judged_rightly() {
     let lab = Lab::new();
