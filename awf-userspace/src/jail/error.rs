@@ -74,8 +74,8 @@ pub enum JailError {
     EmptyCommand,
     #[error("the command or its environment contains a NUL byte: {0:?}")]
     NulByte(String),
-    #[error("{program}: command not found")]
-    NotFound { program: String },
+    #[error("{program}: command not found{}", closed_hint(closed))]
+    NotFound { program: String, closed: Vec<PathBuf> },
     #[error("{}: its interpreter or loader does not exist", path.display())]
     NoInterpreter { path: PathBuf },
     #[error("{}: cannot be executed: {source}{}", path.display(), exec_hint(source))]
@@ -102,6 +102,14 @@ impl JailError {
             cause = error.source();
         }
         None
+    }
+}
+
+fn closed_hint(closed: &[PathBuf]) -> String {
+    let dirs: Vec<_> = closed.iter().map(|dir| dir.display().to_string()).collect();
+    match dirs.is_empty() {
+        true => String::new(),
+        false => format!(" (the user it runs as may not search {} of PATH)", dirs.join(", ")),
     }
 }
 

@@ -1,4 +1,8 @@
 //! Finding CMD in the PATH it was given, and becoming it (`execvpe(3)`, without its fallback to /bin/sh).
+//!
+//! Of a PATH with a directory that may not be searched, `execvpe` says EACCES for every name that is nowhere else; env(1),
+//! nohup(1) and timeout(1) make 126 of it. Here it is 127, as in bash and docker: nobody found anything. Under sudo
+//! such a PATH is common: root's own directories, searched as somebody else.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
@@ -36,6 +40,7 @@ impl Prepared {
     /// Does not return if one of the candidates can be executed.
     pub(super) fn exec(&self) -> Result<Infallible, JailError> {
         let mut denied = None;
+        let mut closed = Vec::new();
         for (path, text) in &self.candidates {
             let error = execve(text, &self.argv, &self.envp);
             match error.raw_os_error() {
@@ -44,6 +49,7 @@ impl Prepared {
                     return Err(JailError::NoInterpreter { path: path.clone() });
                 }
                 Some(libc::ENOENT | libc::ENOTDIR) => {}
+                Some(libc::EACCES) if self.is_searched() && !is_file(path) => closed.extend(closed_dir(path)),
                 // Like a shell: a later directory may have one that can be executed.
                 Some(libc::EACCES) => denied = denied.or(Some((path, error))),
                 _ => return Err(not_executable(path, error)),
@@ -51,9 +57,25 @@ impl Prepared {
         }
         Err(match denied {
             Some((path, error)) => not_executable(path, error),
-            None => JailError::NotFound { program: self.name.to_string_lossy().into_owned() },
+            None => JailError::NotFound { program: self.name.to_string_lossy().into_owned(), closed },
         })
     }
+
+    /// Whether the name was looked for in PATH.
+    fn is_searched(&self) -> bool {
+        !self.name.as_bytes().contains(&b'/')
+    }
+}
+
+/// A directory of that name is no command either.
+fn is_file(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| !meta.is_dir())
+}
+
+/// The directory of `path`, if what is in it cannot be seen.
+fn closed_dir(path: &Path) -> Option<PathBuf> {
+    let hidden = std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied);
+    path.parent().filter(|_| hidden).map(Path::to_owned)
 }
 
 fn not_executable(path: &Path, source: io::Error) -> JailError {

@@ -59,6 +59,34 @@ fn path_is_searched_as_a_shell_does_it() {
     assert_eq!(run.run().text(), format!("found {}/tool\n", second.0.display()));
 }
 
+/// As bash and docker say it, not as env(1) does: 126 is for what was found.
+#[test]
+fn a_directory_of_path_that_may_not_be_searched_is_passed_over() {
+    let (closed, other) = (Dir::new("path-closed"), Dir::new("path-other"));
+    closed.file("tool", "#!/bin/sh\necho closed\n", 0o755);
+    std::fs::create_dir(other.0.join("tool")).unwrap();
+    set_mode(&closed.0, 0o700);
+    let dirs = [&closed.0, &other.0].map(|dir| dir.display().to_string());
+    let with_path = |name: &str| {
+        let mut run = command(&[name]);
+        run.init.env = vec![("PATH".into(), dirs.join(":").into())];
+        run
+    };
+    let error = with_path("tool").refused();
+    let expected =
+        format!("tool: command not found (the user it runs as may not search {} of PATH)", dirs[0]);
+    assert_eq!((error.exit_code(), error.to_string()), (127, expected));
+    // Found and not executable is still 126, and what can be executed later in PATH still runs.
+    let found = other.file("other", "#!/bin/sh\n", 0o644);
+    let error = with_path("other").refused();
+    assert_eq!(error.exit_code(), 126, "{error}");
+    set_mode(&found, 0o755);
+    assert_eq!(with_path("other").run().code(), 0);
+    // Named by its path, it is there for all that is known.
+    let by_path = command(&[closed.0.join("tool").to_str().unwrap()]).refused();
+    assert_eq!(by_path.exit_code(), 126, "{by_path}");
+}
+
 #[test]
 fn set_up_that_fails_is_125_and_names_the_step() {
     let not_a_cgroup = Dir::new("not-a-cgroup");
