@@ -45,6 +45,50 @@ fn all_errors_come_at_once_a_line_each() {
     assert!(text.lines().all(|line| line.starts_with("awf-bpf: error: --")), "{text}");
 }
 
+/// Also beside words that are no flags, and values that a flag does not know.
+#[test]
+fn a_wrong_flag_does_not_hide_the_other_mistakes() {
+    let args = [
+        "--nope",
+        "1",
+        "-d",
+        "*.com",
+        "--network=moon",
+        "--other=x",
+        "-Z",
+        "--summary",
+        "no",
+        "--user",
+        "",
+        "--",
+        "--nope",
+    ];
+    let output = awf(&args);
+    assert_eq!(output.status.code(), Some(125));
+    let text = stderr(&output);
+    let errors: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("awf-bpf: error: ")).collect();
+    let begins = [
+        "unexpected argument '--nope'",
+        "invalid value 'moon' for '--network <MODE>'",
+        "unexpected argument '--other'",
+        "unexpected argument '-Z'",
+        "invalid value 'no' for '--summary <WHEN>'",
+        "--allow-domains: \"*.com\" is too broad",
+        "--user: the name is empty",
+    ];
+    assert_eq!(errors.len(), begins.len(), "{text}");
+    assert!(errors.iter().zip(begins).all(|(error, begin)| error.starts_with(begin)), "{text}");
+    assert_eq!(text.matches("For more information").count(), 1, "{text}");
+    // What cannot be left out ends the list.
+    for args in [&["--nope", "--user"][..], &["--user", "a", "--user", "b", "-d", "*.com"]] {
+        let output = awf(args);
+        assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+        assert!(stderr(&output).contains("'--user <USER>'"), "{}", stderr(&output));
+    }
+    let many = vec!["--nope"; 500];
+    assert_eq!(stderr(&awf(&many)).matches("awf-bpf: error: ").count(), 20);
+}
+
 #[test]
 fn mistakes_elsewhere_exit_with_2() {
     for args in [&["gc", "--nope"][..], &["version", "--nope"]] {

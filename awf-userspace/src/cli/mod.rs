@@ -6,14 +6,12 @@ pub(crate) mod check;
 mod exec;
 mod gc;
 mod logging;
+mod usage;
 mod version;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
-use clap::{
-    Parser, Subcommand,
-    error::{ContextKind, ErrorKind},
-};
+use clap::{Parser, Subcommand};
 
 use crate::config::ExecArgs;
 
@@ -76,7 +74,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     let argv: Vec<OsString> = argv.into_iter().collect();
     let cli = match Cli::try_parse_from(&argv) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &argv),
+        Err(error) => return usage::usage(error, &argv),
     };
     ExitCode::from(match cli.command {
         Some(Command::Exec(args)) => exec::exec(&args),
@@ -85,27 +83,6 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Gc) => gc::gc(),
         Some(Command::Version(args)) => version::version(&args),
     })
-}
-
-/// Help is an answer, everything else a mistake.
-fn usage(error: &clap::Error, argv: &[OsString]) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // A closed pipe behind `--help | head` is nobody's mistake.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
-    }
-    let text = error.render().to_string();
-    // Its tip for a mistyped flag would make it the command.
-    let lines: Vec<_> =
-        text.lines().filter(|line| !line.trim_start().starts_with("tip: to pass '-")).collect();
-    let text = lines.join("\n").replace("\n\n\n", "\n\n");
-    complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
-    let word = error.get(ContextKind::InvalidArg).is_some_and(|word| !word.to_string().starts_with('-'));
-    if word && error.kind() == ErrorKind::UnknownArgument && !argv.iter().any(|word| word == "--") {
-        say("\nThe command stands behind `--`: awf-bpf exec [FLAGS] -- CMD [ARGS]...\n");
-    }
-    let other = argv.get(1).is_some_and(|word| ["check", "gc", "version"].iter().any(|other| word == other));
-    ExitCode::from(if other { EXIT_USAGE } else { EXIT_SETUP })
 }
 
 /// One error on stderr.

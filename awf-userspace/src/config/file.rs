@@ -145,7 +145,8 @@ impl Reader<'_> {
                         format!("`{name}` stands outside of a table; write [policy] above it"),
                     );
                 }
-                (name, _) => self.unknown(key.span().start, "table", name, &["policy"]),
+                (name, DeValue::Table(_)) => self.unknown(key.span().start, "table", name, &["policy"]),
+                (name, _) => self.unknown(key.span().start, "key", name, &["policy"]),
             }
         }
     }
@@ -173,6 +174,15 @@ impl Reader<'_> {
         for value in values {
             let line = line_of(self.text.as_bytes(), value.span().start);
             match value.get_ref() {
+                DeValue::String(text) if key.ends_with("_file") && text.trim().is_empty() => {
+                    let why = format!("`{key}` holds an empty path; name a file, or leave the key out");
+                    self.refuse(value.span().start, why);
+                }
+                DeValue::String(text) if lists::items(text.split(',')).next().is_none() => {
+                    let why =
+                        format!("`{key}` holds a string without an entry; write one, or {key} = [] for none");
+                    self.refuse(value.span().start, why);
+                }
                 DeValue::String(text) => items.push(Item { text: text.clone().into_owned(), line }),
                 DeValue::Integer(port) if key.ends_with("_ports") && port.radix() == 10 => {
                     items.push(Item { text: port.as_str().to_owned(), line });

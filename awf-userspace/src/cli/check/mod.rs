@@ -5,7 +5,11 @@ mod answer;
 mod replay;
 mod target;
 
-use std::{fs::File, io::BufReader, path::PathBuf};
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
@@ -28,9 +32,9 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     policy: PolicyArgs,
 
-    /// Answer with one JSON object a line.
+    /// Answer with one JSON object a line on stdout; mistakes are one object, {"valid":false,"errors":[...]}.
     #[arg(long, help_heading = "Output")]
-    json: bool,
+    pub(super) json: bool,
 
     /// Judge the connections, requests and queries of an audit.jsonl again; list what would change.
     #[arg(long, value_name = "FILE", help_heading = "Output", conflicts_with = "targets")]
@@ -45,32 +49,53 @@ pub(super) struct CheckArgs {
 /// Prints the answers: 0 if all is allowed, 1 if something is not, 2 if the policy, a target or a record is invalid.
 pub(super) fn check(args: &CheckArgs) -> u8 {
     logging::start(LogLevel::Warn);
-    let resolved = resolve_policy(&args.policy, &Inputs::read_policy(&args.policy));
-    let questions = args.targets.iter().map(|target| parse(target)).collect::<Vec<_>>();
-    let mut invalid = questions.iter().filter_map(|question| question.as_ref().err()).peekable();
-    let is_invalid = invalid.peek().is_some();
-    let policy = match resolved {
-        Ok((policy, notices)) if !is_invalid => {
-            notices.iter().for_each(|notice| log::log!(notice.level, "{}", notice.text));
-            policy
-        }
-        resolved => {
-            resolved.err().iter().flat_map(|errors| &errors.0).for_each(complain);
-            invalid.for_each(complain);
-            return EXIT_USAGE;
-        }
+    let (policy, questions) = match read(args) {
+        Ok(read) => read,
+        Err(errors) => return refuse(args.json, &errors),
     };
     match &args.replay {
-        Some(path) => replay(args, path.clone(), &policy),
+        Some(path) => replay(args, path, &policy),
         None if args.targets.is_empty() => outline(args, &policy),
-        None => answers(args, &policy, questions.into_iter().flatten().flatten()),
+        None => answers(args, &policy, &questions),
     }
 }
 
-fn answers(args: &CheckArgs, policy: &Policy, questions: impl Iterator<Item = target::Question>) -> u8 {
+/// Says what is wrong: as text on stderr, or as the one object on stdout that whoever asked for JSON reads.
+pub(super) fn refuse(json: bool, errors: &[String]) -> u8 {
+    if json {
+        let errors: Vec<_> = errors.iter().map(|error| plain(error)).collect();
+        println!("{}", serde_json::json!({ "valid": false, "errors": errors }));
+    } else {
+        errors.iter().for_each(complain);
+    }
+    EXIT_USAGE
+}
+
+/// The policy and what is asked of it.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub(super) fn read(args: &CheckArgs) -> Result<(Policy, Vec<target::Question>), Vec<String>> {
+    let resolved = resolve_policy(&args.policy, &Inputs::read_policy(&args.policy));
+    let questions = args.targets.iter().map(|target| parse(target)).collect::<Vec<_>>();
+    let invalid = questions.iter().filter_map(|question| question.as_ref().err());
+    let invalid: Vec<_> = invalid.map(ToString::to_string).collect();
+    match resolved {
+        Ok((policy, notices)) if invalid.is_empty() => {
+            notices.iter().for_each(|notice| log::log!(notice.level, "{}", notice.text));
+            Ok((policy, questions.into_iter().flatten().flatten().collect()))
+        }
+        resolved => {
+            let of_policy = resolved.err().map_or(Vec::new(), |errors| errors.0);
+            Err(of_policy.iter().map(ToString::to_string).chain(invalid).collect())
+        }
+    }
+}
+
+fn answers(args: &CheckArgs, policy: &Policy, questions: &[target::Question]) -> u8 {
     let mut code = 0;
     for question in questions {
-        let answer = answer(policy, &question);
+        let answer = answer(policy, question);
         if !answer.is_allow() {
             code = EXIT_DENIED;
         }
@@ -97,31 +122,36 @@ fn outline(args: &CheckArgs, policy: &Policy) -> u8 {
     0
 }
 
-fn replay(args: &CheckArgs, path: PathBuf, policy: &Policy) -> u8 {
-    let opened = File::open(&path);
+fn replay(args: &CheckArgs, path: &Path, policy: &Policy) -> u8 {
+    let opened = File::open(path);
     let result = opened.and_then(|file| replay::replay(policy, BufReader::new(file)));
     let outcome = match result {
         Ok(outcome) => outcome,
-        Err(error) => {
-            complain(format!("--replay {}: {error}", path.display()));
-            return EXIT_USAGE;
-        }
+        Err(error) => return refuse(args.json, &[format!("--replay {}: {error}", path.display())]),
     };
+    let errors = unreadable(path, &outcome);
     if args.json {
-        println!("{}", outcome.to_json());
+        let mut object = outcome.to_json();
+        if !errors.is_empty() {
+            object["errors"] = errors.iter().map(|error| plain(error)).collect();
+        }
+        println!("{object}");
     } else {
         outcome.lines().for_each(|line| println!("{}", plain(&line).replace('\n', " ")));
+        errors.iter().for_each(complain);
     }
-    for number in &outcome.unreadable_lines {
-        complain(format!("--replay {}: line {number} is no record of an audit.jsonl", path.display()));
-    }
-    match outcome.unreadable - outcome.unreadable_lines.len() {
-        0 => {}
-        more => complain(format!("--replay {}: {more} more lines like these", path.display())),
-    }
-    match outcome.unreadable {
-        0 if outcome.newly_denied() > 0 => EXIT_DENIED,
+    match outcome.newly_denied() {
+        _ if !errors.is_empty() => EXIT_USAGE,
         0 => 0,
-        _ => EXIT_USAGE,
+        _ => EXIT_DENIED,
     }
+}
+
+fn unreadable(path: &Path, outcome: &replay::Outcome) -> Vec<String> {
+    let (path, lines) = (path.display(), &outcome.unreadable_lines);
+    let said =
+        lines.iter().map(|number| format!("--replay {path}: line {number} is no record of an audit.jsonl"));
+    let more = outcome.unreadable - lines.len();
+    let rest = (more > 0).then(|| format!("--replay {path}: {more} more lines like these"));
+    said.chain(rest).collect()
 }
