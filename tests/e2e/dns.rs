@@ -1,8 +1,13 @@
 //! The resolver, with dig and with the C library: records, servers, search lists, tunnels.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::ErrorKind,
+    net::{Ipv4Addr, UdpSocket},
+    path::Path,
+};
 
-use harness::{Lab, hosts, machine};
+use harness::{Lab, Output, hosts, machine};
 
 /// The questions the lab's server got: name and type.
 fn asked(lab: &Lab) -> Vec<(String, String)> {
@@ -92,6 +97,71 @@ fn names_made_up_by_a_search_list_do_not_leave() {
     asked.dedup();
     let expected = ["A", "AAAA"].map(|kind| ("allowed.test".to_owned(), kind.to_owned()));
     assert_eq!(asked, expected, "only what is allowed, whatever the search list makes of it");
+}
+
+/// Some name was looked up in vain.
+fn unresolved(out: &Output) {
+    let failed = out.records(&[("reason", "resolve_failed".into())]);
+    out.check(!failed.is_empty(), || "a record with the reason resolve_failed".into());
+}
+
+/// A machine whose resolv.conf names nobody.
+fn without_servers(lab: &Lab) {
+    let conf = lab.dir().root().join("none.conf");
+    fs::write(&conf, "search corp.test\nnameserver dns.corp.test\n").expect("write a resolv.conf");
+    machine::cover(lab.machine(), Path::new("/etc/resolv.conf"), &conf);
+}
+
+#[test]
+fn without_a_name_server_the_command_runs_and_only_names_are_refused() {
+    let lab = Lab::new();
+    without_servers(&lab);
+    let script =
+        "curl -sS http://203.0.113.10/ && ! curl -sS https://allowed.test/ && ! getent hosts allowed.test";
+    for host_network in [false, true] {
+        let run = lab.awf().machine_dns().allow("allowed.test,203.0.113.10");
+        let run = if host_network { run.host_network() } else { run };
+        let out = run.sh(script);
+        unresolved(out.ok().fast());
+        out.stderr_contains("/etc/resolv.conf names no name server")
+            .stderr_contains("line 2 of /etc/resolv.conf");
+    }
+    // A name server that has a name itself is no better off; by its address it is asked.
+    let run = lab.awf().machine_dns().allow("allowed.test").no_proxy_env();
+    let fetch = ["curl", "-sS", "https://allowed.test/"];
+    let blind = run.clone().args(["--dns-over-https", "https://dual.test/"]);
+    unresolved(blind.run(&fetch).fails().fast());
+    assert_eq!(asked(&lab), [], "nobody was asked");
+    let server = format!("tls://{}#dual.test", hosts::DNS_V4);
+    run.args(["--dns-servers", &server]).run(&fetch).ok().allowed("allowed.test");
+}
+
+/// libc's default, but not where the command could be what answers on 127.0.0.1.
+#[test]
+fn the_default_server_is_asked_from_outside_of_the_commands_network_only() {
+    let lab = Lab::new();
+    without_servers(&lab);
+    let fetch = ["curl", "-sS", "https://allowed.test/"];
+    let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).expect("listen on 127.0.0.1");
+    let (front, back) = lab.machine().within(|| (bind(), UdpSocket::bind("0.0.0.0:0").expect("a socket")));
+    let run = lab.awf().machine_dns().allow("allowed.test");
+    unresolved(run.clone().host_network().run(&fetch).fails().fast());
+    front.set_nonblocking(true).expect("not wait");
+    assert_eq!(front.recv(&mut [0; 512]).map_err(|e| e.kind()), Err(ErrorKind::WouldBlock), "it was asked");
+
+    front.set_nonblocking(false).expect("wait");
+    back.connect((hosts::DNS_V4, 53)).expect("towards the server");
+    // A server of the machine's own, until this process ends: it asks the lab's.
+    std::thread::spawn(move || -> std::io::Result<()> {
+        let mut bytes = [0; 4096];
+        loop {
+            let (len, from) = front.recv_from(&mut bytes)?;
+            back.send(&bytes[..len])?;
+            let len = back.recv(&mut bytes)?;
+            front.send_to(&bytes[..len], from)?;
+        }
+    });
+    run.run(&fetch).ok().allowed("allowed.test");
 }
 
 /// Data inside of names below an allowed domain, by the resolver and by CONNECT.

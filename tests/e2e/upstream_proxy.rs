@@ -1,8 +1,14 @@
 //! A company's network: the way out is a proxy. Real clients through it, what it never hears of, and its password.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-use harness::{Lab, Process, Run, forward_proxy::ForwardProxy, git, hosts, tcp, tools};
+use harness::{Lab, Process, Run, forward_proxy::ForwardProxy, git, hosts, machine, tcp, tools};
 
 const HELLO: &str = "hello from ";
 const USER: &str = "corp-u9";
@@ -21,6 +27,21 @@ fn auth_file(lab: &Lab) -> PathBuf {
     fs::write(&path, format!("{USER}:{PASSWORD}\n")).expect("write the credentials");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("close the credentials");
     path
+}
+
+/// As in many companies: nobody inside resolves names of the outside.
+#[test]
+fn a_machine_without_a_name_server_reaches_names_through_the_proxy() {
+    let lab = Lab::new();
+    let proxy = ForwardProxy::start(lab.world(), None);
+    let conf = lab.dir().root().join("none.conf");
+    fs::write(&conf, "options edns0\n").expect("write a resolv.conf");
+    machine::cover(lab.machine(), Path::new("/etc/resolv.conf"), &conf);
+    let url = ForwardProxy::url().replace("proxy.test", &hosts::v4("proxy.test").to_string());
+    let run = lab.awf().machine_dns().allow("allowed.test").args(["--upstream-proxy", &url]);
+    run.sh("curl -sS https://allowed.test/ && env -i /usr/bin/curl -sS http://allowed.test/").ok();
+    assert_eq!(proxy.targets(), ["CONNECT allowed.test:443", "GET http://allowed.test/"]);
+    assert_eq!(lab.queries().all().len(), 0);
 }
 
 /// With the proxy's variables and without: clients that speak to it, and clients that are made to.

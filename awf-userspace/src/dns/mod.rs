@@ -24,7 +24,7 @@ mod wire;
 
 pub use error::DnsError;
 pub use serve::Limits;
-pub use servers::{PORT, parse_resolv_conf};
+pub use servers::{HostServers, PORT, parse_resolv_conf};
 pub use source::QuerySource;
 pub use stand_in::StandIns;
 pub use stub::DnsStub;

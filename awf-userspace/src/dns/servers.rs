@@ -2,73 +2,79 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::DnsError;
-
 /// The port of DNS over UDP and TCP (RFC 1035, 4.2).
 pub const PORT: u16 = 53;
 
 /// More are not asked, as in glibc (MAXNS).
 const SERVERS_MAX: usize = 3;
 
-/// The servers of `text` in their order; `path` is for messages.
+/// What a resolv.conf says of name servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostServers {
+    /// In their order.
+    pub servers: Vec<SocketAddr>,
+    /// Lines that name none, with what is wrong with each.
+    pub unusable: Vec<String>,
+}
+
+/// The servers of `text`; `path` is for messages.
 ///
 /// Search domains and options are left out on purpose: names that reach the resolver are complete, because
 /// the command's own libc has applied the search list of the command's own resolv.conf. A loopback address
 /// (systemd-resolved's 127.0.0.53) is as good as any: what we ask, we ask from the host's network, not from
-/// the command's.
-///
-/// # Errors
-/// A server that is not an address, or no server at all. (glibc would then ask 127.0.0.1, a guess we do not
-/// make.)
-pub fn parse_resolv_conf(text: &str, path: &str) -> Result<Vec<SocketAddr>, DnsError> {
-    let mut servers = Vec::new();
+/// the command's. What is no address is left out, as in glibc, which says nothing of it.
+#[must_use]
+pub fn parse_resolv_conf(text: &str, path: &str) -> HostServers {
+    let mut found = HostServers::default();
     for (index, line) in text.lines().enumerate() {
         let mut words = line.split_whitespace();
         if words.next() != Some("nameserver") {
             continue;
         }
         let value = words.next().unwrap_or_default();
-        let ip: IpAddr = value.parse().map_err(|_| DnsError::BadServer {
-            path: path.to_owned(),
-            line: index + 1,
-            value: value.to_owned(),
-        })?;
-        servers.push(SocketAddr::new(ip, PORT));
+        match value.parse::<IpAddr>() {
+            Ok(ip) => found.servers.push(SocketAddr::new(ip, PORT)),
+            Err(_) => {
+                let line = index + 1;
+                found.unusable.push(format!(
+                    "line {line} of {path}: {value:?} is not an address that can be asked, and is left out"
+                ));
+            }
+        }
     }
-    servers.truncate(SERVERS_MAX);
-    if servers.is_empty() {
-        return Err(DnsError::NoServer { path: path.to_owned() });
-    }
-    Ok(servers)
+    found.servers.truncate(SERVERS_MAX);
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Vec<String>, String> {
-        let servers = parse_resolv_conf(text, "/etc/resolv.conf").map_err(|e| e.to_string())?;
-        Ok(servers.iter().map(ToString::to_string).collect())
+    fn parse(text: &str) -> (Vec<String>, Vec<String>) {
+        let found = parse_resolv_conf(text, "/etc/resolv.conf");
+        (found.servers.iter().map(ToString::to_string).collect(), found.unusable)
     }
 
     #[test]
     fn servers_are_taken_in_order_and_the_rest_is_not() {
         let text = "# made by hand\n; nameserver 192.0.2.9\nsearch lan.test\n\tnameserver\t192.0.2.1 # first\r\n\
                     nameserver 2001:db8::1\noptions ndots:5\nnameserver 127.0.0.53\nnameserver 192.0.2.4\n";
-        assert_eq!(parse(text).unwrap(), ["192.0.2.1:53", "[2001:db8::1]:53", "127.0.0.53:53"]);
+        let (servers, unusable) = parse(text);
+        assert_eq!(servers, ["192.0.2.1:53", "[2001:db8::1]:53", "127.0.0.53:53"]);
+        assert_eq!(unusable, [""; 0]);
     }
 
     #[test]
-    fn what_cannot_be_used_is_named_with_its_place() {
-        for (text, expected) in [
-            ("", "/etc/resolv.conf names no name server; use --dns-servers"),
-            ("nameservers 192.0.2.1", "/etc/resolv.conf names no name server; use --dns-servers"),
-            ("\nnameserver dns.test", "line 2 of /etc/resolv.conf: \"dns.test\" is not the address"),
-            ("nameserver", "line 1 of /etc/resolv.conf: \"\" is not the address"),
-            ("nameserver fe80::1%eth0", "line 1 of /etc/resolv.conf: \"fe80::1%eth0\" is not the address"),
-        ] {
-            let error = parse(text).unwrap_err();
-            assert!(error.starts_with(expected), "{text:?}: {error}");
+    fn what_cannot_be_used_is_named_with_its_place_and_the_rest_is_used() {
+        for text in ["", "nameservers 192.0.2.1", "search lan.test"] {
+            assert_eq!(parse(text), (vec![], vec![]), "{text:?}");
         }
+        let (servers, unusable) =
+            parse("nameserver fe80::1%eth0\nnameserver dns.test\nnameserver 192.0.2.1\nnameserver\n");
+        assert_eq!(servers, ["192.0.2.1:53"]);
+        let begins =
+            ["line 1 of /etc/resolv.conf: \"fe80::1%eth0\"", "line 2 of", "line 4 of /etc/resolv.conf: \"\""];
+        assert_eq!(unusable.len(), begins.len(), "{unusable:?}");
+        assert!(unusable.iter().zip(begins).all(|(line, begin)| line.starts_with(begin)), "{unusable:?}");
     }
 }

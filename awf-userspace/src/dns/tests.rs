@@ -230,7 +230,9 @@ async fn resolving_gives_both_families_and_tells_failures_apart() {
     assert_eq!(error("missing.up.test").await, ResolveError::NoSuchName(name("missing.up.test")));
     assert_eq!(error("none.up.test").await, ResolveError::NoAddress(name("none.up.test")));
     assert!(matches!(error("broken.up.test").await, ResolveError::Failed { .. }));
-    assert!(Upstream::new(&[], &[]).is_err());
+    let nobody = Upstream::new(&[], &[]).with_remark(Some("none is configured".to_owned()));
+    let error = resolve(&nobody, "ok.up.test").await.unwrap_err().to_string();
+    assert_eq!(error, "resolving ok.up.test: there is no name server to ask (none is configured)");
 }
 
 /// A second server knows another world: its word counts only when the first has none, and after a silence for

@@ -25,7 +25,7 @@ pub(super) use self::{
     found::{AskError, Found},
 };
 use super::{
-    DnsError, answer,
+    answer,
     budget::{Budget, Exhausted},
     local,
 };
@@ -62,6 +62,8 @@ pub struct Upstream {
     budget: Budget,
     /// A server that answered when the first was silent, and until when it is asked first.
     standby: Mutex<Option<(usize, Instant)>>,
+    /// What to add where no server has an answer.
+    remark: Option<String>,
 }
 
 /// One question for an allowed name.
@@ -74,36 +76,33 @@ pub(super) struct Asked<'a> {
 
 impl Upstream {
     /// Asks `servers`, the first first, the next only when it does not answer. The names of servers are looked up at
-    /// `finders`, in clear text.
-    ///
-    /// # Errors
-    /// When `servers` is empty, or `finders` is and a server has a name only.
-    pub fn new(servers: &[NameServer], finders: &[SocketAddr]) -> Result<Self, DnsError> {
+    /// `finders`, in clear text. Without a server, or a finder where one is needed, asking fails.
+    #[must_use]
+    pub fn new(servers: &[NameServer], finders: &[SocketAddr]) -> Self {
         Self::with_roots(servers, finders, &Roots::Host)
     }
 
-    pub(super) fn with_roots(
-        servers: &[NameServer],
-        finders: &[SocketAddr],
-        roots: &Roots,
-    ) -> Result<Self, DnsError> {
-        let share = u32::try_from(servers.len()).ok().and_then(|count| TOTAL.checked_div(count));
-        let share = share.ok_or(DnsError::NoServers)?;
-        let finder = match servers.iter().find(|server| server.needs_lookup()) {
-            None => None,
-            Some(server) if finders.is_empty() => return Err(DnsError::NoFinder(server.clone())),
-            Some(_) => {
-                let finders: Vec<_> = finders.iter().copied().map(NameServer::Plain).collect();
-                Some(Arc::new(Self::with_roots(&finders, &[], roots)?))
-            }
-        };
+    /// Has `remark` added where no server has an answer: why they are those.
+    #[must_use]
+    pub fn with_remark(self, remark: Option<String>) -> Self {
+        Self { remark, ..self }
+    }
+
+    pub(super) fn with_roots(servers: &[NameServer], finders: &[SocketAddr], roots: &Roots) -> Self {
+        let share = TOTAL / u32::try_from(servers.len()).unwrap_or(u32::MAX).max(1);
+        let needed = !finders.is_empty() && servers.iter().any(NameServer::needs_lookup);
+        let finder = needed.then(|| {
+            let finders: Vec<_> = finders.iter().copied().map(NameServer::Plain).collect();
+            Arc::new(Self::with_roots(&finders, &[], roots))
+        });
         let server = |at: &NameServer| Server::new(at.clone(), share, roots.clone(), finder.clone());
-        Ok(Self {
+        Self {
             servers: servers.iter().map(server).collect(),
             cache: Cache::default(),
             budget: Budget::default(),
             standby: Mutex::default(),
-        })
+            remark: None,
+        }
     }
 
     /// The answer, if it is known without asking anybody.
@@ -152,7 +151,7 @@ impl Upstream {
     async fn ask_servers(&self, asked: &Asked<'_>) -> Result<Found, AskError> {
         let first = self.first();
         let mut silence = false;
-        let mut failure = AskError::failed("there is no server");
+        let mut failure = AskError::failed("there is no name server to ask");
         for turn in 0..self.servers.len() {
             let index = (first + turn) % self.servers.len();
             match self.servers[index].ask(asked.name, asked.kind).await {
@@ -168,7 +167,10 @@ impl Upstream {
                 }
             }
         }
-        Err(failure)
+        Err(match &self.remark {
+            Some(remark) => failure.with_remark(remark),
+            None => failure,
+        })
     }
 
     /// The server to begin with: the first, unless it was silent a moment ago.

@@ -36,8 +36,6 @@ pub enum SessionError {
     Dns(#[from] DnsError),
     #[error("{0}")]
     Accounts(#[source] io::Error),
-    #[error("reading /etc/resolv.conf: {0}; --dns-servers names the servers instead")]
-    ResolvConf(#[source] io::Error),
     #[error("making {path}: {source}; --audit-dir names another place")]
     AuditDir { path: PathBuf, source: io::Error },
     #[error("reading this host's addresses: {0}")]

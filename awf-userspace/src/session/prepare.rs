@@ -1,17 +1,18 @@
 //! What a run needs to know about this machine and its caller, gathered before anything is made.
 
 use std::{
-    env, fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    env, fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::SessionError;
 use crate::{
     audit::{Invoker, JsonSink},
-    config::{RunFacts, SessionPlan},
-    dns::{Upstream, parse_resolv_conf},
+    config::{NetworkMode, RunFacts, SessionPlan},
+    dns::{PORT, Upstream, parse_resolv_conf},
     jail::{
         InitSpec, Restore, SelfTest,
         accounts::Accounts,
@@ -27,6 +28,10 @@ use crate::{
 
 /// Where audit records go that are given no other place.
 const AUDIT: &str = "/var/log/awf-bpf";
+/// Where this host says whom it asks for names.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Whom libc asks if that says nobody (resolver(3)).
+const DEFAULT_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
 /// HOME of a user who has none, on a tmpfs that covers our state.
 const HOME: &str = "/run/awf-bpf/home";
 /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h): the inode of the first pid namespace.
@@ -99,26 +104,57 @@ impl Command {
     }
 }
 
-/// The resolver the proxy and the stub use, in the host's network.
-///
-/// # Errors
-///
-/// When the host's resolv.conf cannot be read or names no server.
-pub(super) fn upstream(plan: &SessionPlan) -> Result<Upstream, SessionError> {
-    const RESOLV_CONF: &str = "/etc/resolv.conf";
-    let hosts = || -> Result<_, SessionError> {
-        let text = fs::read_to_string(RESOLV_CONF).map_err(SessionError::ResolvConf)?;
-        Ok(parse_resolv_conf(&text, RESOLV_CONF)?)
+/// The resolver the proxy and the stub use, in the host's network. A host without a name server can still run the
+/// command: what is reached by address or through an upstream proxy needs none, and a name is refused for it.
+pub(super) fn upstream(plan: &SessionPlan) -> Upstream {
+    let needs_host = match &plan.dns_servers {
+        Some(servers) => servers.iter().any(NameServer::needs_lookup),
+        None => plan.policy.may_resolve(),
     };
-    let finders = match &plan.dns_servers {
-        Some(servers) if !servers.iter().any(NameServer::needs_lookup) => Vec::new(),
-        // Nothing will ever be resolved: a host without a resolver can still run the command.
-        None if !plan.policy.may_resolve() => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))],
-        _ => hosts()?,
-    };
+    let (finders, remark) = if needs_host { host_servers(plan) } else { (Vec::new(), None) };
     let own = || finders.iter().copied().map(NameServer::Plain).collect();
     let servers = plan.dns_servers.clone().unwrap_or_else(own);
-    Ok(Upstream::new(&servers, &finders)?)
+    Upstream::new(&servers, &finders).with_remark(remark)
+}
+
+/// The name servers of this host, and what to say of a name that they do not find.
+///
+/// Where none is named, [`DEFAULT_SERVER`] is asked if it is there, unless the command shares this network: with low
+/// ports open to everybody it could be what answers there, and lead every allowed name to where it likes.
+fn host_servers(plan: &SessionPlan) -> (Vec<SocketAddr>, Option<String>) {
+    let read = fs::read_to_string(RESOLV_CONF);
+    let found = read.as_deref().map(|text| parse_resolv_conf(text, RESOLV_CONF)).unwrap_or_default();
+    found.unusable.iter().for_each(|line| log::warn!("{line}"));
+    if !found.servers.is_empty() {
+        return (found.servers, None);
+    }
+    let why = match &read {
+        Ok(_) => format!("{RESOLV_CONF} names no name server"),
+        Err(e) => format!("reading {RESOLV_CONF}: {e}"),
+    };
+    let asked = plan.network == NetworkMode::Isolated && is_served(DEFAULT_SERVER);
+    let (servers, instead) =
+        if asked { (vec![DEFAULT_SERVER], ", 127.0.0.1 is asked") } else { (Vec::new(), "") };
+    // Behind an upstream proxy that is how many networks are made.
+    let level = if plan.upstream_proxies.is_empty() { log::Level::Warn } else { log::Level::Info };
+    log::log!(level, "{why}{instead}; --dns-servers ADDRESS names one");
+    (servers, Some(format!("{why}; --dns-servers ADDRESS names one")))
+}
+
+/// Whether somebody takes questions there. It is told at once that nobody does, by ICMP, which a resolver does not
+/// wait for: each name would cost all of its time.
+fn is_served(server: SocketAddr) -> bool {
+    /// For the root's own servers (RFC 8109): nothing is said by it.
+    const QUESTION: &[u8; 17] = b"\0\0\x01\0\0\x01\0\0\0\0\0\0\0\0\x02\0\x01";
+    let ask = || {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect(server)?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        socket.send(QUESTION)?;
+        socket.recv(&mut [0; 512])
+    };
+    // Who takes longer may have to ask others.
+    ask().map_or_else(|e: io::Error| e.kind() == io::ErrorKind::WouldBlock, |_| true)
 }
 
 /// Opens the audit record of run `id`.

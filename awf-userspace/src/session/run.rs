@@ -48,7 +48,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let signals = BlockedSignals::install().map_err(SessionError::Signals)?;
     let limits = OwnLimits::raise();
     let command = prepare::command(&plan)?;
-    let upstream = Arc::new(prepare::upstream(&plan)?);
+    let upstream = Arc::new(prepare::upstream(&plan));
     // In a namespace of its own the command's side has known ports: the programs can be loaded meanwhile.
     let own = plan.network == NetworkMode::Isolated;
     let loading = own.then(|| load(&plan, netns::PROXY_PORT, netns::DNS_PORT)).transpose()?;

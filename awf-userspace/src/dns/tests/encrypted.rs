@@ -94,7 +94,7 @@ impl Encrypted {
     async fn lab(&self, server: NameServer, roots: &RootCertStore) -> Lab {
         let plain = Server::start().await;
         let roots = Roots::Given(roots.clone());
-        let upstream = Upstream::with_roots(&[server], &[plain.addr], &roots).unwrap();
+        let upstream = Upstream::with_roots(&[server], &[plain.addr], &roots);
         let asker = Asker { pid: 7, knows_connections: true };
         Lab::before(plain, upstream, asker, &["up.test"], true, Limits::default())
     }
@@ -219,7 +219,7 @@ async fn the_name_of_a_server_is_looked_up_once_where_the_host_looks() {
     let name = DomainName::parse("loop.up.test").unwrap();
     let at = At::Name(name.clone());
     let at = NameServer::Tls { at, port: server.addr.port(), certificate: CertificateName::Name(name) };
-    let lab = server.lab(at, &server.roots).await;
+    let lab = server.lab(at.clone(), &server.roots).await;
     for (name, expected) in [("four.up.test.", "198.51.100.4"), ("alias.up.test.", "edge.cdn.test.")] {
         assert_eq!(data(&lab.ask(name, RecordType::A).await)[0], expected);
     }
@@ -227,10 +227,11 @@ async fn the_name_of_a_server_is_looked_up_once_where_the_host_looks() {
     let mut looked_up = lab.server.asked();
     looked_up.sort();
     assert_eq!(looked_up, ["loop.up.test. A", "loop.up.test. AAAA"]);
-    assert!(
-        Upstream::with_roots(&[server.tls("dns.test")], &[], &Roots::Host).is_ok(),
-        "an address needs no finder"
-    );
+    // Without one to ask, no name is found, and that is said of each.
+    let blind = Upstream::with_roots(std::slice::from_ref(&at), &[], &Roots::Given(server.roots.clone()));
+    let error = resolve(&blind, "four.up.test").await.unwrap_err().to_string();
+    assert!(error.contains("there is none to look up its own name"), "{error}");
+    assert_eq!(server.asked().len(), 2);
 }
 
 #[tokio::test]

@@ -40,6 +40,13 @@ impl AskError {
         Self::Failed { why: why.to_string(), silent: true }
     }
 
+    pub(super) fn with_remark(self, remark: &str) -> Self {
+        match self {
+            Self::Failed { why, silent } => Self::Failed { why: format!("{why} ({remark})"), silent },
+            other => other,
+        }
+    }
+
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Failed { silent: true, .. })
     }

@@ -121,7 +121,9 @@ impl Server {
                 let found = Box::pin(finder.resolve(name, chosen)).await;
                 found.map_err(|e| AskError::silent(self.says(e)))?
             }
-            (At::Name(_), None) => return Err(AskError::failed(self.says("its address is not known"))),
+            (At::Name(_), None) => {
+                return Err(AskError::failed(self.says("there is none to look up its own name")));
+            }
         };
         let way = ConnectionConfig::new(way);
         Ok(addresses
