@@ -143,10 +143,6 @@ fn https(rest: &str) -> Result<NameServer, String> {
         return Err(format!("has {odd:?} in its path; write it without, like https://{authority}{PATH}"));
     }
     let (named, port) = host(authority, HTTPS_PORT)?;
-    if matches!(named, At::Address(IpAddr::V6(_))) {
-        // An authority in brackets is no name of a certificate; the HTTP library does not tell them apart.
-        return Err("has an IPv6 address as its host; write https://NAME/dns-query#2001:db8::53".to_owned());
-    }
     let certificate = own_name(&named);
     let at = match bootstrap {
         None => named,
@@ -172,6 +168,9 @@ fn host(text: &str, port: u16) -> Result<(At, u16), String> {
     }
     if let Some(address) = address(text, port) {
         return Ok((At::Address(address.ip()), address.port()));
+    }
+    if text.starts_with('[') {
+        return Err("has no IPv6 address in its brackets, or a bad port; write [2001:db8::53]:443".to_owned());
     }
     let (name, port) = match text.split_once(':') {
         None => (text, port),

@@ -3,6 +3,7 @@
 mod cache;
 mod dial;
 mod found;
+mod https;
 mod server;
 
 use std::{

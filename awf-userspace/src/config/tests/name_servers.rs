@@ -24,6 +24,8 @@ fn every_way_to_ask_can_be_written() {
         ("https://dns.example.com:8443/x/y#198.51.100.53", "https://dns.example.com:8443/x/y#198.51.100.53"),
         ("https://dns.example.com/#[2001:db8::53]", "https://dns.example.com:443/dns-query#2001:db8::53"),
         ("https://198.51.100.53/dns-query", "https://198.51.100.53:443/dns-query"),
+        ("https://[2001:db8::53]", "https://[2001:db8::53]:443/dns-query"),
+        ("https://[2001:db8::53]:8443/q#198.51.100.53", "https://[2001:db8::53]:8443/q#198.51.100.53"),
     ] {
         assert_eq!(shown(&["--dns-servers", text]), [expected], "{text}");
         // What is shown can be written.
@@ -49,7 +51,8 @@ fn what_is_no_server_is_refused_with_a_remedy() {
         ("tls://dns.example.com:x", "has a port that is none of the numbers"),
         ("tls://dns.example.com:0", "has a port that is none of the numbers"),
         ("https://", "names no host"),
-        ("https://[2001:db8::53]/dns-query", "write https://NAME/dns-query#2001:db8::53"),
+        ("https://[2001:db8::53/dns-query", "has no IPv6 address in its brackets"),
+        ("https://[2001:db8::53]:0/dns-query", "has no IPv6 address in its brackets, or a bad port"),
         ("https://user@dns.example.com/", "contains credentials"),
         ("https://dns.example.com/dns-query{?dns}", "has '{' in its path"),
         ("https://dns.example.com/a b", "has ' ' in its path"),
@@ -65,6 +68,12 @@ fn what_is_no_server_is_refused_with_a_remedy() {
 #[test]
 fn dns_over_https_is_a_name_server() {
     assert_eq!(shown(&["--dns-over-https", "https://dns.example.com/q"]), ["https://dns.example.com:443/q"]);
+    for (text, expected) in [
+        ("https://198.51.100.53/dns-query", "https://198.51.100.53:443/dns-query"),
+        ("https://[2001:db8::1]/dns-query", "https://[2001:db8::1]:443/dns-query"),
+    ] {
+        assert_eq!(shown(&["--dns-over-https", text]), [expected]);
+    }
     assert_eq!(shown(&["--dns-over-https"]), ["https://dns.google:443/dns-query"], "awf's default");
     let texts = Case::new(&["--dns-over-https", "198.51.100.53"]).texts();
     assert_eq!(

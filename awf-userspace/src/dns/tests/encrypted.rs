@@ -31,10 +31,20 @@ enum Speaks {
     Https,
     /// DNS, but each connection ends after its first answer.
     Once,
+    /// HTTPS, but a page instead of an answer.
+    Pages,
+    /// HTTPS, but an answer without an end.
+    Floods,
     /// Reads a question and hangs up.
     Nothing,
     /// DNS over TCP, without any TLS.
     Clear,
+}
+
+impl Speaks {
+    fn is_https(self) -> bool {
+        matches!(self, Self::Https | Self::Pages | Self::Floods)
+    }
 }
 
 /// An encrypted name server on loopback.
@@ -50,9 +60,13 @@ struct Encrypted {
 
 impl Encrypted {
     async fn start(speaks: Speaks) -> Self {
+        Self::start_at(speaks, "127.0.0.1:0").await
+    }
+
+    async fn start_at(speaks: Speaks, at: &str) -> Self {
         let (acceptor, roots) = certificate(speaks);
         let (listener, udp) = loop {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let listener = TcpListener::bind(at).await.unwrap();
             if let Ok(udp) = UdpSocket::bind(listener.local_addr().unwrap()).await {
                 break (listener, udp);
             }
@@ -108,7 +122,7 @@ impl Encrypted {
     }
 }
 
-/// For dns.test and 127.0.0.1, by a CA of its own.
+/// For dns.test, 127.0.0.1 and ::1, by a CA of its own.
 fn certificate(speaks: Speaks) -> (TlsAcceptor, RootCertStore) {
     let ca = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
@@ -116,7 +130,7 @@ fn certificate(speaks: Speaks) -> (TlsAcceptor, RootCertStore) {
     let root = params.self_signed(&ca).unwrap();
     let issuer = Issuer::new(params, ca);
     let key = KeyPair::generate().unwrap();
-    let names = ["dns.test", "loop.up.test", "127.0.0.1"].map(String::from);
+    let names = ["dns.test", "loop.up.test", "127.0.0.1", "::1"].map(String::from);
     let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -126,7 +140,7 @@ fn certificate(speaks: Speaks) -> (TlsAcceptor, RootCertStore) {
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der().clone()], key)
         .unwrap();
-    if speaks == Speaks::Https {
+    if speaks.is_https() {
         config.alpn_protocols = vec![b"h2".to_vec()];
     }
     let mut roots = RootCertStore::empty();
@@ -151,8 +165,8 @@ async fn converse(mut stream: TcpStream, acceptor: TlsAcceptor, speaks: Speaks, 
     if let Some(name) = stream.get_ref().1.server_name() {
         hear.send_modify(|all| all.push(name.to_owned()));
     }
-    if speaks == Speaks::Https {
-        let service = service_fn(|request| respond(request, Arc::clone(&note)));
+    if speaks.is_https() {
+        let service = service_fn(|request| respond(request, speaks, Arc::clone(&note)));
         let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
         let _ = builder.serve_connection(TokioIo::new(stream), service).await;
         return;
@@ -177,13 +191,23 @@ async fn dns(mut stream: TlsStream<TcpStream>, speaks: Speaks, note: &Note) -> s
     }
 }
 
-async fn respond(request: Request<Incoming>, note: Note) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
+async fn respond(
+    request: Request<Incoming>,
+    speaks: Speaks,
+    note: Note,
+) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
+    let host = request.uri().host().unwrap().to_owned();
+    assert!(["dns.test", "127.0.0.1", "[::1]"].contains(&host.as_str()), "{host}");
     let query = request.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(path, "/dns-query");
     let answer = zone(&query, &note).unwrap().to_vec().unwrap();
-    let response = Response::builder().header("content-type", "application/dns-message");
-    Ok(response.body(Full::new(answer.into())).unwrap())
+    let (media, answer) = match speaks {
+        Speaks::Pages => ("text/html", b"<html>".to_vec()),
+        Speaks::Floods => ("application/dns-message", answer.repeat(65_536 / answer.len() + 1)),
+        _ => ("application/dns-message", answer),
+    };
+    Ok(Response::builder().header("content-type", media).body(Full::new(answer.into())).unwrap())
 }
 
 #[tokio::test]
@@ -211,6 +235,54 @@ async fn a_certificate_may_be_for_an_address() {
     let at = NameServer::Tls { at: At::Address(ip), port: server.addr.port(), certificate };
     let lab = server.lab(at, &server.roots).await;
     assert_eq!(data(&lab.ask("four.up.test.", RecordType::A).await), ["198.51.100.4"]);
+}
+
+/// The URL has an address for its host, of either family.
+#[tokio::test]
+async fn a_url_may_be_of_an_address() {
+    for at in ["127.0.0.1:0", "[::1]:0"] {
+        let server = Encrypted::start_at(Speaks::Https, at).await;
+        let url = |ip: std::net::IpAddr| NameServer::Https {
+            at: At::Address(server.addr.ip()),
+            port: server.addr.port(),
+            certificate: CertificateName::Address(ip),
+            path: "/dns-query".to_owned(),
+        };
+        let lab = server.lab(url(server.addr.ip()), &server.roots).await;
+        assert_eq!(
+            data(&lab.ask("ok.up.test.", RecordType::A).await),
+            ["198.51.100.1", "198.51.100.2"],
+            "{at}"
+        );
+        assert_eq!(data(&lab.ask("four.up.test.", RecordType::A).await), ["198.51.100.4"]);
+        let none = lab.ask("missing.up.test.", RecordType::A).await;
+        assert_eq!(none.metadata.response_code, ResponseCode::NXDomain);
+        assert_eq!(server.asked(), ["ok.up.test. A", "four.up.test. A", "missing.up.test. A"]);
+        // The certificate is for this address, not for another one; and only of a CA that is trusted.
+        let other = Encrypted::start(Speaks::Https).await;
+        for (ip, roots) in [("2001:db8::1", &server.roots), ("::1", &other.roots)] {
+            let lab = server.lab(url(ip.parse().unwrap()), roots).await;
+            let answer = lab.ask("ok.up.test.", RecordType::A).await;
+            assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::ServFail, 0));
+            assert_eq!(server.asked().len(), 3);
+            server.assert_nothing_in_clear(&lab);
+        }
+    }
+}
+
+/// What the server says is bounded, and believed only as a DNS message.
+#[tokio::test]
+async fn a_server_of_an_address_may_say_anything() {
+    for speaks in [Speaks::Pages, Speaks::Floods, Speaks::Dns, Speaks::Clear, Speaks::Nothing] {
+        let server = Encrypted::start_at(speaks, "[::1]:0").await;
+        let certificate = CertificateName::Address(server.addr.ip());
+        let (at, port) = (At::Address(server.addr.ip()), server.addr.port());
+        let at = NameServer::Https { at, port, certificate, path: "/dns-query".to_owned() };
+        let lab = server.lab(at, &server.roots).await;
+        let answer = lab.ask("ok.up.test.", RecordType::A).await;
+        assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::ServFail, 0));
+        assert_eq!(lab.reasons(), ["resolve_failed"]);
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
 };
@@ -18,6 +18,8 @@ use hickory_resolver::{
     },
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+
+use super::https::Https;
 
 /// Connects as hickory does, but names the server in the TLS handshake: hickory leaves that out for DNS over TLS, and
 /// services that know their customers by that name do not answer then.
@@ -37,8 +39,16 @@ impl ConnectionProvider for Dialer {
         config: &ConnectionConfig,
         context: &PoolContext,
     ) -> Result<Connecting, NetError> {
-        let ProtocolConfig::Tls { server_name } = &config.protocol else {
-            return self.0.new_connection(ip, config, context);
+        let server_name = match &config.protocol {
+            ProtocolConfig::Tls { server_name } => server_name,
+            ProtocolConfig::Https { server_name, path } => match server_name.parse() {
+                Ok(named) => {
+                    let at = SocketAddr::new(ip, config.port);
+                    return Ok(self.https(at, named, Arc::clone(path), context));
+                }
+                Err(_) => return self.0.new_connection(ip, config, context),
+            },
+            _ => return self.0.new_connection(ip, config, context),
         };
         let name =
             ServerName::try_from(&**server_name).map_err(|e| NetError::from(e.to_string()))?.to_owned();
@@ -57,6 +67,19 @@ impl ConnectionProvider for Dialer {
 
     fn runtime_provider(&self) -> &TokioRuntimeProvider {
         &self.0
+    }
+}
+
+impl Dialer {
+    fn https(&self, at: SocketAddr, named: Ipv6Addr, path: Arc<str>, context: &PoolContext) -> Connecting {
+        let (tls, patience) = (context.tls.clone(), context.options.timeout);
+        let mut handle = self.0.create_handle();
+        Box::pin(async move {
+            let (exchange, background) =
+                DnsExchange::from_stream(Https::connect(at, named, path, tls, patience).await?);
+            handle.spawn_bg(background);
+            Ok(exchange)
+        })
     }
 }
 
