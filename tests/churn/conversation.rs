@@ -4,7 +4,7 @@ use std::{future::Future, io, rc::Rc, time::Duration};
 
 use harness::soak::{
     http::{self, get, response},
-    wire::{self, ALLOWED, HTTP_PORT, TLS_PORT, hello},
+    wire::{self, ALLOWED, HTTP_PORT, TLS_PORT},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -120,7 +120,7 @@ async fn open_connect(world: &World) -> io::Result<Held> {
 }
 
 async fn greet(mut stream: TcpStream) -> io::Result<Held> {
-    stream.write_all(&hello(ALLOWED)).await?;
+    patiently(wire::greet(&mut stream)).await?;
     patiently(wire::echo(&mut stream, b"hello")).await?;
     Ok(stream)
 }

@@ -143,7 +143,7 @@ async fn reset(world: &World, kind: &str, number: usize) -> io::Result<()> {
     match kind {
         "reset: within the hello" => stream.write_all(&hello(ALLOWED)[..20]).await?,
         "reset: in the tunnel" => {
-            stream.write_all(&hello(ALLOWED)).await?;
+            patiently(wire::greet(&mut stream)).await?;
             patiently(wire::echo(&mut stream, &[1; 1000])).await?;
         }
         "reset: within the head" => stream.write_all(&request("GET /")).await?,

@@ -16,6 +16,7 @@ mod lifecycle;
 mod parting;
 mod policy;
 mod reference;
+mod retry;
 mod soak;
 mod stdio;
 mod streams;

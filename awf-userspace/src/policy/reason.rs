@@ -28,7 +28,7 @@ pub enum Reason {
     NoName,
     /// The TLS hides its server name (ECH, or GREASE that looks like it), where no rule allows any protocol.
     EchRefused,
-    /// Two names of one connection disagree (CONNECT target, SNI, Host).
+    /// Two names of one connection disagree (CONNECT target, SNI, Host, the SNI of a second ClientHello).
     NameMismatch,
     /// What was received is not valid in the protocol it began.
     Malformed,

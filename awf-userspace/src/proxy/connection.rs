@@ -20,7 +20,7 @@ use super::{
     multiplex::Upstreams,
     parting::part,
     transparent,
-    tunnel::{self, Broken, Leg},
+    tunnel::{self, Broken, Leg, Watch},
     upstream,
 };
 use crate::{
@@ -47,6 +47,7 @@ pub(super) struct Tunnel {
     pub(super) client: Leg,
     pub(super) upstream: Leg,
     pub(super) entry: Entry,
+    pub(super) watch: Watch,
 }
 
 /// Ends when the proxy is told to stop.
@@ -75,10 +76,11 @@ pub(super) async fn run(context: Arc<Context>, stream: TcpStream, stop: watch::R
     let served = async {
         // What it takes to get there is freed before the tunnel, in which a connection spends its life.
         let opened = Box::pin(open(&link, stream, origin, entry)).await;
-        if let Some(Tunnel { client, upstream, mut entry }) = opened {
-            match tunnel::join(client, upstream, &entry.traffic, &link.activity).await {
+        if let Some(Tunnel { client, upstream, mut entry, watch }) = opened {
+            match tunnel::join(client, upstream, watch, &entry.traffic, &link.activity).await {
                 Ok(()) => {}
                 Err(Broken::Expired(reason)) => entry.fail(reason),
+                Err(Broken::Breach(breach)) => entry.deny(&denied(breach.reason(), breach.to_string())),
                 Err(Broken::Io(error)) => log::debug!("tunnel to {:?}: {error}", entry.record.host),
             }
         }
@@ -149,7 +151,7 @@ async fn connected(
         (Ok(Spoken::Tls(sni)), other) => match agrees(context, sni, &host, port, other.is_ok()) {
             Ok(route) => {
                 entry.allow(&route.rule);
-                return join(client, upstream, entry);
+                return join(link, client, upstream, entry);
             }
             Err(refusal) => return refuse_tls(link, client, &refusal, entry).await,
         },
@@ -159,7 +161,7 @@ async fn connected(
             match judged {
                 Ok(route) => {
                     entry.allow(&route.rule);
-                    return join(client, upstream, entry);
+                    return join(link, client, upstream, entry);
                 }
                 Err(refusal) => return refuse_tls(link, client, &refusal, entry).await,
             }
@@ -177,7 +179,7 @@ async fn connected(
         }
         (Ok(_), Ok(route)) => {
             entry.allow(&route.rule);
-            return join(client, upstream, entry);
+            return join(link, client, upstream, entry);
         }
         (Ok(Spoken::Silent { bytes }), Err(denied)) => late(bytes, Some(port), patience, denied).into(),
         (Ok(_), Err(denied)) | (Err(denied), _) => denied.into(),
@@ -223,8 +225,9 @@ pub(super) async fn dial(link: &Link, route: &Route, entry: &mut Entry) -> Resul
     upstream::dial(&link.context, &route.dial, route.port, Use::Tunnel, entry).await
 }
 
-pub(super) fn join(client: Leg, upstream: TcpStream, entry: Entry) -> Option<Tunnel> {
-    Some(Tunnel { client, upstream: Leg::new(upstream), entry })
+pub(super) fn join(link: &Link, client: Leg, upstream: TcpStream, entry: Entry) -> Option<Tunnel> {
+    let watch = Watch::over(&client.received, link.context.limits.hello);
+    Some(Tunnel { client, upstream: Leg::new(upstream), entry, watch })
 }
 
 /// Refuses what is neither TLS nor HTTP, on `port`; `None` is the proxy's own.

@@ -18,7 +18,7 @@ use super::{
     gate::Gate,
     head::MAX_HEADERS,
     judge::Mode,
-    tunnel::Leg,
+    tunnel::{Leg, Watch},
 };
 use crate::policy::Host;
 
@@ -67,7 +67,7 @@ pub(super) async fn serve(
     match forward.take_after()? {
         After::WebSocket { client, upstream, entry } => {
             let (client, upstream) = (client_leg(client).await?, server_leg(upstream).await?);
-            Some(Next::Tunnel(Tunnel { client, upstream, entry }))
+            Some(Next::Tunnel(Tunnel { client, upstream, entry, watch: Watch::none() }))
         }
         After::Connect { client, upstream, host, port, entry } => {
             let client = client_leg(client).await?;

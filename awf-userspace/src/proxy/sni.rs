@@ -1,6 +1,8 @@
 //! The server name in a TLS ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3), read from however many
 //! records and segments it comes in. Pure and total: no input panics, and what is not plainly valid is refused.
 
+pub mod retry;
+
 use tls_parser::parse_tls_handshake_client_hello;
 
 const HANDSHAKE: u8 = 22;
@@ -38,14 +40,19 @@ pub enum Hello {
 #[must_use]
 pub fn server_name(bytes: &[u8], limit: usize) -> Hello {
     match reassemble(bytes, limit) {
-        Ok(Some(message)) => match name_in(&message[MESSAGE_HEADER..]) {
-            Ok(Names { sni, ech: true }) => Hello::Hidden(sni),
-            Ok(Names { sni: Some(name), .. }) => Hello::Name(name),
-            Ok(_) => Hello::NoName,
-            Err(why) => Hello::Malformed(why),
-        },
+        Ok(Some(message)) => read(&message),
         Ok(None) => Hello::Incomplete,
         Err(stop) => stop,
+    }
+}
+
+/// What a whole ClientHello says, its header included.
+fn read(message: &[u8]) -> Hello {
+    match name_in(&message[MESSAGE_HEADER..]) {
+        Ok(Names { sni, ech: true }) => Hello::Hidden(sni),
+        Ok(Names { sni: Some(name), .. }) => Hello::Name(name),
+        Ok(_) => Hello::NoName,
+        Err(why) => Hello::Malformed(why),
     }
 }
 
@@ -63,8 +70,9 @@ fn reassemble(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Hello> {
         }
         let present = length.min(after.len());
         message.extend_from_slice(&after[..present]);
-        if let Some(complete) = complete(&mut message, limit)? {
-            return Ok(Some(complete));
+        if let Some(end) = end_of_hello(&message, limit)? {
+            message.truncate(end);
+            return Ok(Some(message));
         }
         if present < length {
             return Ok(None);
@@ -84,21 +92,19 @@ fn check_record_prefix(record: &[u8]) -> Result<(), Hello> {
     Ok(())
 }
 
-/// Takes the handshake message out of `message` once all of it is there.
-fn complete(message: &mut Vec<u8>, limit: usize) -> Result<Option<Vec<u8>>, Hello> {
+/// Where the ClientHello at the start of `message` ends, once all of it is there.
+fn end_of_hello(message: &[u8], limit: usize) -> Result<Option<usize>, Hello> {
     if message.first().is_some_and(|kind| *kind != CLIENT_HELLO) {
-        return Err(Hello::Malformed("a TLS handshake that does not begin with a ClientHello"));
+        return Err(Hello::Malformed(
+            "a TLS handshake message that is no ClientHello, where only that can be",
+        ));
     }
     let Some(&[_, a, b, c]) = message.first_chunk::<MESSAGE_HEADER>() else { return Ok(None) };
     let length = MESSAGE_HEADER + u32::from_be_bytes([0, a, b, c]) as usize;
     if length > limit {
         return Err(Hello::TooLong);
     }
-    if message.len() < length {
-        return Ok(None);
-    }
-    message.truncate(length);
-    Ok(Some(std::mem::take(message)))
+    Ok((message.len() >= length).then_some(length))
 }
 
 /// What a ClientHello says of whom it is for.

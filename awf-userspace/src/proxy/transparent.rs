@@ -61,7 +61,7 @@ pub(super) async fn serve(link: &Link, mut client: Leg, dst: SocketAddr, mut ent
             };
             return h2c(link, client, Mode::Transparent(dst), entry, upstreams).await;
         }
-        (Ok(_), Ok(Early { stream: Ok(stream), .. })) => return join(client, stream, entry),
+        (Ok(_), Ok(Early { stream: Ok(stream), .. })) => return join(link, client, stream, entry),
         (Ok(Spoken::Silent { bytes }), Err(denied)) => late(bytes, Some(port), patience, denied).into(),
         (Ok(_), Err(denied)) => denied.into(),
         (Ok(_), Ok(Early { stream: Err(refusal), .. })) => refusal,
@@ -112,7 +112,7 @@ async fn tls(
     };
     let opened = opened.await;
     match opened {
-        Ok(upstream) => join(client, upstream, entry),
+        Ok(upstream) => join(link, client, upstream, entry),
         Err(refusal) => refuse_tls(link, client, &refusal, entry).await,
     }
 }
@@ -137,7 +137,7 @@ async fn ech(
         early.stream
     });
     match judged {
-        Ok(upstream) => join(client, upstream, entry),
+        Ok(upstream) => join(link, client, upstream, entry),
         Err(refusal) => refuse_tls(link, client, &refusal, entry).await,
     }
 }

@@ -2,7 +2,7 @@
 //! neither a buffer nor a pipe.
 //!
 //! Small messages are read and written through the thread's scratch buffer; what comes in pieces of [`BULK`] or
-//! more is spliced.
+//! more is spliced. Of TLS the beginning is looked at, until the server has answered: see [`super::sni::retry`].
 
 use std::{
     io,
@@ -20,8 +20,14 @@ use super::{
     activity::{Activity, Traffic},
     pipe::Pipe,
     scratch,
+    sni::retry::Breach,
 };
 use crate::policy::Reason;
+
+mod watch;
+
+use watch::Eye;
+pub(super) use watch::Watch;
 
 /// Bytes at once from which splice(2) is cheaper than read(2) and write(2).
 const BULK: usize = 16 * 1024;
@@ -40,29 +46,36 @@ impl Leg {
 }
 
 /// Why a tunnel did not come to its end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// Its idle time or its lifetime has run out.
+    #[error("{0}")]
     Expired(Reason),
+    /// The client said something else than what was judged.
+    #[error(transparent)]
+    Breach(#[from] Breach),
 }
 
 /// Joins `client` and `upstream` until both directions have ended; if one side is reset, or the
-/// time of `activity` has run out, both are reset: a stream that is cut off must not look complete.
+/// time of `activity` has run out, or `watch` has seen a breach, both are reset: a stream that is cut off must not
+/// look complete.
 ///
 /// # Errors
 /// What broke it.
 pub(super) async fn join(
     client: Leg,
     upstream: Leg,
+    watch: Watch,
     traffic: &Traffic,
     activity: &Activity,
 ) -> Result<(), Broken> {
     let (client, to_upstream) = (client.stream, client.received.freeze());
     let (upstream, to_client) = (upstream.stream, upstream.received.freeze());
     let ended = {
-        let mut up = pin!(pump(&client, &upstream, to_upstream, &traffic.up, activity));
-        let mut down = pin!(pump(&upstream, &client, to_client, &traffic.down, activity));
+        let mut up = pin!(pump(&client, &upstream, to_upstream, &traffic.up, activity, watch.client()));
+        let mut down = pin!(pump(&upstream, &client, to_client, &traffic.down, activity, watch.server()));
         let mut expired = pin!(activity.expired(Duration::ZERO));
         let (mut up_ended, mut down_ended) = (false, false);
         loop {
@@ -70,13 +83,13 @@ pub(super) async fn join(
                 ended = &mut up, if !up_ended => { up_ended = true; ended }
                 ended = &mut down, if !down_ended => { down_ended = true; ended }
                 // Nobody reads from a side that has ended: only so is its reset seen.
-                broken = reset(&client), if up_ended && !down_ended => Err(broken),
-                broken = reset(&upstream), if down_ended && !up_ended => Err(broken),
+                broken = reset(&client), if up_ended && !down_ended => Err(broken.into()),
+                broken = reset(&upstream), if down_ended && !up_ended => Err(broken.into()),
                 reason = &mut expired, if !(up_ended && down_ended) => break Err(Broken::Expired(reason)),
                 else => break Ok(()),
             };
-            if let Err(error) = step {
-                break Err(Broken::Io(error));
+            if let Err(broken) = step {
+                break Err(broken);
             }
         }
     };
@@ -97,23 +110,31 @@ async fn reset(stream: &TcpStream) -> io::Error {
     }
 }
 
-/// Passes on `first`, then everything `from` sends, to `to`, and closes that direction of `to` behind it.
+/// Passes on `first`, then everything `from` sends that `eye` lets through, to `to`, and closes that direction of
+/// `to` behind it.
 async fn pump(
     from: &TcpStream,
     to: &TcpStream,
     first: Bytes,
     count: &AtomicU64,
     activity: &Activity,
-) -> io::Result<()> {
+    eye: Eye<'_>,
+) -> Result<(), Broken> {
+    let first = if eye.is_open() { eye.pass(&first)?.into() } else { first };
     write_all(to, &first).await?;
     count.fetch_add(first.len() as u64, Relaxed);
     drop(first);
     let (mut bulk, mut refused) = (false, false);
     loop {
         from.readable().await?;
-        let pipe = if bulk && !refused { Pipe::take() } else { None };
+        let judged = eye.is_open();
+        let pipe = if bulk && !refused && !judged { Pipe::take() } else { None };
         let passed = match pipe {
             Some(pipe) => pass_by_splice(pipe, from, to, count, activity).await,
+            None if judged => match pass_judged(from, to, count, activity, eye).await {
+                Err(Broken::Io(error)) => Err(error),
+                passed => Ok(Some(passed?)),
+            },
             None => pass_by_copy(from, to, count, activity).await.map(Some),
         };
         match passed {
@@ -125,10 +146,28 @@ async fn pump(
             }
             Ok(None) => refused = true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
-    SockRef::from(to).shutdown(Shutdown::Write)
+    Ok(SockRef::from(to).shutdown(Shutdown::Write)?)
+}
+
+/// One read, and what it takes to write as much as `eye` lets through; how many bytes were read, 0 at the end.
+async fn pass_judged(
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &AtomicU64,
+    activity: &Activity,
+    eye: Eye<'_>,
+) -> Result<usize, Broken> {
+    let (read, passed) = scratch::with(|buf| {
+        let read = from.try_read(buf)?;
+        Ok::<_, Broken>((read, eye.pass(&buf[..read])?))
+    })?;
+    activity.touch();
+    write_all(to, &passed).await?;
+    count.fetch_add(passed.len() as u64, Relaxed);
+    Ok(read)
 }
 
 /// One read and what it takes to write that; how many bytes, 0 at the end.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
@@ -95,5 +96,6 @@ async fn serve(mut stream: TcpStream, to: SocketAddr, leaks: Seen<String>) -> io
     if wire::read_hello(&mut stream).await? != wire::hello(ALLOWED)[5..] {
         leaks.push("another ClientHello".to_owned());
     }
+    stream.write_all(&wire::ANSWER).await?;
     wire::obey(&mut stream).await
 }

@@ -21,7 +21,20 @@ const UP: u8 = b'U';
 const MOST: u64 = 1 << 30;
 const PIECE: usize = 64 * 1024;
 
-/// A ClientHello that names `name` (RFC 8446 section 4.1.2), in one record; nothing of TLS comes behind it.
+/// How the origin answers a ClientHello: the beginning of a ServerHello of TLS 1.3 (RFC 8446 section 4.1.3), in one
+/// record; nothing of TLS comes behind it.
+pub const ANSWER: [u8; 43] = {
+    let mut answer = [7; 43];
+    let head = [22, 3, 3, 0, 38, 2, 0, 0, 34, 3, 3];
+    let mut at = 0;
+    while at < head.len() {
+        answer[at] = head[at];
+        at += 1;
+    }
+    answer
+};
+
+/// A ClientHello that names `name` (RFC 8446 section 4.1.2), in one record.
 #[must_use]
 pub fn hello(name: &str) -> Vec<u8> {
     let vec16 = |data: &[u8]| [&u16::try_from(data.len()).expect("short").to_be_bytes(), data].concat();
@@ -49,6 +62,17 @@ pub async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec
     let mut record = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
     stream.read_exact(&mut record).await?;
     Ok(record)
+}
+
+/// Sends the ClientHello that is allowed, and reads [`ANSWER`].
+///
+/// # Errors
+/// When something else, or nothing, comes.
+pub async fn greet<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
+    stream.write_all(&hello(ALLOWED)).await?;
+    let mut answer = [0; ANSWER.len()];
+    stream.read_exact(&mut answer).await?;
+    if answer == ANSWER { Ok(()) } else { Err(io::Error::other("another answer to the ClientHello")) }
 }
 
 /// Sends `bytes` and reads them back.

@@ -1,6 +1,8 @@
-//! ClientHellos made for tests.
+//! ClientHellos, and what answers them, made for tests.
 
-use super::*;
+use super::{retry::SERVER_HELLO, *};
+
+pub(in crate::proxy) use super::retry::RETRY;
 
 pub(in crate::proxy) fn vec16(data: &[u8]) -> Vec<u8> {
     [&u16::try_from(data.len()).unwrap().to_be_bytes(), data].concat()
@@ -55,4 +57,11 @@ pub(in crate::proxy) fn ech_hello(outer: Option<&str>) -> Vec<u8> {
     let extensions =
         [extension(0x1a1a, &[]), alpn, shares, ech(), versions, name, extension(0x2a2a, &[0])].concat();
     records(&message(Some(&extensions)), MAX_RECORD)
+}
+
+/// A ServerHello message with this random; its session id, cipher suite and extensions are those of a retry for P-384.
+pub(in crate::proxy) fn server_hello(random: &[u8; 32]) -> Vec<u8> {
+    let extensions = [extension(43, &[3, 4]), extension(51, &[0, 24])].concat();
+    let body = [&[3, 3], &random[..], &[32], &[9; 32], &[0x13, 1, 0], &vec16(&extensions)].concat();
+    [&[SERVER_HELLO, 0, 0, u8::try_from(body.len()).unwrap()], &body[..]].concat()
 }

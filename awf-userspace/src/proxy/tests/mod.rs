@@ -16,6 +16,7 @@ mod other;
 mod parting;
 mod recorded;
 mod records;
+mod retry;
 mod smuggling;
 mod tls;
 

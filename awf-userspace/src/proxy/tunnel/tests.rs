@@ -32,7 +32,7 @@ async fn bulk_both_ways() {
     let tunnel = tokio::spawn(async move {
         let mut first = Leg::new(near);
         first.received.extend_from_slice(b"first");
-        join(first, Leg::new(far), &counted, &activity()).await
+        join(first, Leg::new(far), Watch::none(), &counted, &activity()).await
     });
     let transfer = |stream: TcpStream, seed: u8| async move {
         let (mut read, mut write) = stream.into_split();
@@ -92,10 +92,9 @@ fn where_splice_is_refused_bulk_data_is_copied() {
 #[tokio::test]
 async fn a_tunnel_that_waits_holds_no_pipe() {
     let ((mut client, near), (far, mut server)) = (pair().await, pair().await);
-    let _tunnel =
-        tokio::spawn(
-            async move { join(Leg::new(near), Leg::new(far), &Traffic::default(), &activity()).await },
-        );
+    let _tunnel = tokio::spawn(async move {
+        join(Leg::new(near), Leg::new(far), Watch::none(), &Traffic::default(), &activity()).await
+    });
     let sending = tokio::spawn(async move {
         client.write_all(&vec![7; SIZE]).await.unwrap();
         client
@@ -114,10 +113,9 @@ async fn a_tunnel_that_waits_holds_no_pipe() {
 #[tokio::test]
 async fn a_reset_in_the_middle_of_bulk_data_ends_the_tunnel() {
     let ((mut client, near), (far, mut server)) = (pair().await, pair().await);
-    let tunnel =
-        tokio::spawn(
-            async move { join(Leg::new(near), Leg::new(far), &Traffic::default(), &activity()).await },
-        );
+    let tunnel = tokio::spawn(async move {
+        join(Leg::new(near), Leg::new(far), Watch::none(), &Traffic::default(), &activity()).await
+    });
     let sending = tokio::spawn(async move { client.write_all(&vec![7; 8 * SIZE]).await });
     server.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
     server.set_zero_linger().unwrap();
@@ -131,10 +129,9 @@ async fn a_reset_in_the_middle_of_bulk_data_ends_the_tunnel() {
 #[tokio::test]
 async fn a_reset_after_half_close_is_seen() {
     let ((mut client, near), (far, mut server)) = (pair().await, pair().await);
-    let tunnel =
-        tokio::spawn(
-            async move { join(Leg::new(near), Leg::new(far), &Traffic::default(), &activity()).await },
-        );
+    let tunnel = tokio::spawn(async move {
+        join(Leg::new(near), Leg::new(far), Watch::none(), &Traffic::default(), &activity()).await
+    });
     client.shutdown().await.unwrap();
     assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
     client.set_zero_linger().unwrap();
@@ -150,6 +147,6 @@ async fn a_reset_after_half_close_is_seen() {
 async fn an_idle_tunnel_is_small() {
     let ((_client, near), (far, _server)) = (pair().await, pair().await);
     let (traffic, activity) = (Traffic::default(), activity());
-    let tunnel = join(Leg::new(near), Leg::new(far), &traffic, &activity);
+    let tunnel = join(Leg::new(near), Leg::new(far), Watch::none(), &traffic, &activity);
     assert!(size_of_val(&tunnel) < 2048, "{} bytes", size_of_val(&tunnel));
 }
