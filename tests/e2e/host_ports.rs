@@ -301,22 +301,22 @@ fn a_mistake_in_the_ports_is_said_and_nothing_runs() {
     lab.awf().args(["--enable-host-access"]).run(&["echo", "it ran"]).ok().stdout_is("it ran\n");
 }
 
-/// The attack: an address that this host did not have when the run began.
+/// The attack: an address that this host did not have when the run began, as it is or through a NAT64.
 #[test]
 fn an_address_that_the_host_gets_later_is_its_own() {
     let lab = Lab::new();
     let go = lab.dir().work().join("go");
-    let script = "fetch() { for n in allowed.test v6only.test; do curl -sS -m 10 http://$n/; done; true; }\n\
+    let script = "fetch() { for n in allowed.test v6only.test nat64.test; do curl -sS -m 10 http://$n/; done; true; }\n\
         fetch; mkfifo go; echo waiting; read -r _ < go; fetch";
-    let run = lab.awf().allow("allowed.test,v6only.test").no_proxy_env();
+    let run = lab.awf().allow("allowed.test,v6only.test,nat64.test").no_proxy_env();
     let process = run.spawn(&["bash", "-c", script]);
     let said = process.wait_for_stdout("waiting", std::time::Duration::from_secs(20));
-    assert_eq!(said.matches("hello from").count(), 2, "{said}");
+    assert_eq!(said.matches("hello from").count(), 3, "{said}");
+    let embedded = std::net::IpAddr::from([203, 0, 113, 44]);
     let mut listeners = Vec::new();
     lab.machine().within(|| {
-        for addr in
-            [hosts::host("allowed.test").addrs(), hosts::host("v6only.test").addrs()].into_iter().flatten()
-        {
+        let (both, six) = (hosts::host("allowed.test"), hosts::host("v6only.test"));
+        for addr in both.addrs().chain(six.addrs()).chain([embedded]) {
             let mut ip = std::process::Command::new(tools::require("ip"));
             let nodad = if addr.is_ipv6() { &["nodad"][..] } else { &[] };
             tools::succeed(ip.args(["addr", "add", &addr.to_string(), "dev", "lo"]).args(nodad));
@@ -325,8 +325,8 @@ fn an_address_that_the_host_gets_later_is_its_own() {
     });
     std::fs::write(&go, "go\n").expect("write to the fifo");
     let out = run.finish(process);
-    out.ok().check(out.stdout().matches("hello from").count() == 2, || "no answer afterwards".into());
-    for host in ["allowed.test", "v6only.test"] {
+    out.ok().check(out.stdout().matches("hello from").count() == 3, || "no answer afterwards".into());
+    for host in ["allowed.test", "v6only.test", "nat64.test"] {
         let refused =
             [("event", "request".into()), ("host", host.into()), ("reason", "forbidden_address".into())];
         out.check(out.records(&refused).len() == 1, || format!("one refusal of {host}"));

@@ -43,6 +43,13 @@ pub const HOSTS: &[Host] = &[
     Host { name: "v4only.test", v4: Some(world4(40)), v6: None, served: true },
     Host { name: "v6only.test", v4: None, v6: Some(world6(0x41)), served: true },
     both("dual.test", 42),
+    // What a NAT64 would lead to 203.0.113.44 (RFC 6052); here the world has it.
+    Host {
+        name: "nat64.test",
+        v4: None,
+        v6: Some(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0xcb00, 0x712c)),
+        served: true,
+    },
     // IPv6 refuses, IPv4 answers.
     Host { name: "refused6.test", v4: Some(world4(43)), v6: Some(world6(0xdead)), served: false },
     // IPv6 is silent, IPv4 answers.

@@ -124,10 +124,19 @@ fn class_v6(ip: Ipv6Addr) -> AddressClass {
     }
 }
 
+/// Where a packet to `ip` may end: there, or at an IPv4 address that it carries (NAT64, 6to4, Teredo, ...).
+pub fn ends_at(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let carried = match ip {
+        IpAddr::V4(_) => [None; 3],
+        IpAddr::V6(ip) => carried_v4(ip),
+    };
+    std::iter::once(ip).chain(carried.into_iter().flatten().map(IpAddr::from))
+}
+
 /// The IPv4 addresses at which a packet to `ip` may end, that of ISATAP last; all `None` for plain IPv6.
 ///
 /// Not the prefixes that a network chose for its own NAT64 (RFC 6052): nothing in the address tells.
-pub(super) fn carried_v4(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 3] {
+fn carried_v4(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 3] {
     let v4 = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     // RFC 5214, 6.1: below any prefix.
     let isatap = match ip.segments() {

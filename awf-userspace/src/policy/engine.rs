@@ -4,7 +4,7 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use super::{
     AddressClass, Allowed, Builder, Denied, DomainName, Host, Protocol, Rule, Target, Verdict,
-    address::carried_v4,
+    address::ends_at,
     explain,
     host_grants::HostPorts,
     host_ports::is_local_ip,
@@ -130,7 +130,7 @@ impl Policy {
         if let Some(rule) = self.blocking_ip(ip, port) {
             return Err(explain::blocked(ip, Hit::Rule(rule)));
         }
-        if AddressClass::of(ip).is_global() && !self.own.contains(&ip) {
+        if AddressClass::of(ip).is_global() && !self.is_own(ip) {
             return Ok(());
         }
         self.may_dial_own(ip, port)
@@ -155,9 +155,14 @@ impl Policy {
     #[must_use]
     pub fn may_answer(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        let public = AddressClass::of(ip).is_global() && !self.own.contains(&ip);
+        let public = AddressClass::of(ip).is_global() && !self.is_own(ip);
         let may = |rule: &Rule| rule.service.allowed_ports().iter().any(|&p| self.may_dial(ip, p).is_ok());
         public || self.matching_ip(ip).any(may)
+    }
+
+    /// Whether a packet to `ip` may end at an address that this host had at the start.
+    fn is_own(&self, ip: IpAddr) -> bool {
+        ends_at(ip).any(|ip| self.own.contains(&ip))
     }
 
     /// The first block rule about `host:port`.
@@ -175,7 +180,7 @@ impl Policy {
     /// An address is also blocked by what it carries (NAT64, 6to4), and the host's loopback by its name.
     fn blocking_ip(&self, ip: IpAddr, port: u16) -> Option<&Rule> {
         let about = |rule: &&Rule| rule.service.blocks(port);
-        views(ip.to_canonical()).find_map(|ip| {
+        ends_at(ip.to_canonical()).find_map(|ip| {
             let local = is_local_ip(ip).then(|| self.host.blocking(port)).flatten();
             local.or_else(|| self.block.covering(ip).find(about))
         })
@@ -201,13 +206,4 @@ impl Policy {
 
 fn names_one_address(rule: &Rule) -> bool {
     matches!(&rule.subject, Subject::Net(net) if net.prefix_len() == net.max_prefix_len())
-}
-
-/// The address and the IPv4 addresses it carries.
-fn views(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
-    let carried = match ip {
-        IpAddr::V4(_) => [None; 3],
-        IpAddr::V6(ip) => carried_v4(ip),
-    };
-    std::iter::once(ip).chain(carried.into_iter().flatten().map(IpAddr::from))
 }

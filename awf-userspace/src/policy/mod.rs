@@ -35,7 +35,7 @@ pub mod verdict;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use address::AddressClass;
+pub use address::{AddressClass, ends_at};
 pub use builder::{Builder, Sheet};
 pub use chosen::Chosen;
 pub use decide::Route;

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{ResolveError, chain, context::Context, context::denied, deny::Refusal, entry::Entry};
 use crate::{
-    policy::{AddressClass, Denied, DomainName, Host, Reason},
+    policy::{AddressClass, Denied, DomainName, Host, Reason, ends_at},
     sys::route,
     upstream_proxy::{UpstreamProxy, Use},
 };
@@ -187,13 +187,16 @@ fn outside_of_us(context: &Context, host: &Host, address: SocketAddr) -> Result<
     Ok(())
 }
 
-/// Whether packets to `ip` stay on this host, as its routing tables say now: addresses come and go while a command
-/// runs.
+/// Whether packets to `ip` stay on this host or may come back to it (through a NAT64 for one), as its routing tables
+/// say now: addresses come and go while a command runs.
 fn is_this_hosts(ip: IpAddr) -> Result<bool, Denied> {
-    route::is_local(ip).map_err(|error| {
-        let message = format!("whether {ip} is an address of this host cannot be told: {error}");
-        denied(Reason::ForbiddenAddress, message)
-    })
+    let local = |end| {
+        route::is_local(end).map_err(|error| {
+            let message = format!("whether {end} is an address of this host cannot be told: {error}");
+            denied(Reason::ForbiddenAddress, message)
+        })
+    };
+    ends_at(ip).try_fold(false, |found, end| Ok(found || local(end)?))
 }
 
 /// Happy eyeballs (RFC 8305 section 5): each address gets `delay` alone, or until the one before it has failed;
@@ -253,6 +256,31 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    /// Of the addresses of this machine, and of none that is elsewhere, any form is this machine's.
+    #[test]
+    fn an_own_address_is_known_in_every_form() {
+        let forms = |[a, b, c, d]: [u8; 4]| {
+            let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            [
+                [0x64, 0xff9b, 0, 0, 0, 0, high, low],
+                [0, 0, 0, 0, 0xffff, 0, high, low],
+                [0x2002, high, low, 0, 0, 0, 0, 1],
+                [0x2001, 0, high, low, 0, 0, 0x34ff, 0x8ef6],
+                [0x2001, 0, 0xcb00, 0x7109, 0, 0, !high, !low],
+                [0x2001, 0xdb8, 0, 0, 0, 0x5efe, high, low],
+            ]
+        };
+        for ip in crate::sys::ifaddrs::addresses().unwrap() {
+            let IpAddr::V4(ip) = ip else { continue };
+            for form in forms(ip.octets()) {
+                assert!(is_this_hosts(IpAddr::from(form)).unwrap(), "{form:x?}");
+            }
+        }
+        for form in forms([203, 0, 113, 8]) {
+            assert!(!is_this_hosts(IpAddr::from(form)).unwrap(), "{form:x?}");
+        }
+    }
 
     const DELAY: Duration = Duration::from_millis(250);
 

@@ -201,10 +201,24 @@ fn a_blocked_address_is_blocked_under_its_ipv6_disguises_and_own_addresses_are_n
     for text in ["203.0.113.5", "::ffff:203.0.113.5", "64:ff9b::203.0.113.5", "2002:cb00:7105::1"] {
         assert_eq!(policy.may_dial(ip(text), 443).unwrap_err().reason, Reason::Blocked, "{text}");
     }
-    for text in ["198.51.100.7", "::ffff:198.51.100.7", "2001:db8::7"] {
+    for text in [
+        "198.51.100.7",
+        "::ffff:198.51.100.7",
+        "::ffff:0:198.51.100.7",
+        "64:ff9b::198.51.100.7",
+        "2002:c633:6407::1",
+        "2001:0:c633:6407::",
+        "2001:0:c633:6408::39cc:9bf8",
+        "2001:db8::5efe:198.51.100.7",
+        "2001:db8::7",
+    ] {
         assert_eq!(policy.may_dial(ip(text), 443).unwrap_err().reason, Reason::ForbiddenAddress, "{text}");
+        assert!(!policy.may_answer(ip(text)), "{text}");
     }
-    assert_eq!(policy.may_dial(ip("198.51.100.8"), 443), Ok(()));
+    for text in ["198.51.100.8", "64:ff9b::198.51.100.8", "2002:c633:6408::1", "2001:db8::5efe:198.51.100.8"]
+    {
+        assert_eq!(policy.may_dial(ip(text), 443), Ok(()), "{text}");
+    }
 }
 
 /// Pasting `allow_with` must allow the very thing that was refused.
