@@ -83,6 +83,17 @@ fn clients_reach_allowed_names_through_the_proxy_and_no_others() {
     lab.assert_not_dialled("denied.test");
 }
 
+/// As Node does; the proxy opens no tunnel to port 80.
+#[test]
+fn clear_http_inside_a_connect_is_asked_for_in_absolute_form() {
+    let lab = Lab::new();
+    let proxy = ForwardProxy::start(lab.world(), None);
+    let script = "curl -sS --proxytunnel http://allowed.test/ http://allowed.test/headers";
+    let out = through(&lab, "allowed.test").sh(script);
+    out.ok().stdout_contains(HELLO).allowed("allowed.test");
+    assert_eq!(proxy.targets(), ["GET http://allowed.test/", "GET http://allowed.test/headers"]);
+}
+
 #[test]
 fn git_clones_through_the_proxy() {
     let lab = Lab::new();

@@ -1,4 +1,4 @@
-//! A company's forward proxy in the lab's world: CONNECT and absolute form, Basic credentials if wanted; it resolves
+//! A company's forward proxy in the lab's world: CONNECT (but not to port 80) and absolute form, Basic credentials if wanted; it resolves
 //! names that nobody else knows ([`hosts::BEHIND_PROXY`]), and remembers what it was asked.
 
 use std::{
@@ -127,6 +127,8 @@ async fn answer(state: State, request: Request<Incoming>) -> Result<Response<Bod
         return Ok(response);
     }
     let passed = match *request.method() {
+        // As squid's SSL_ports does.
+        Method::CONNECT if request.uri().port_u16() == Some(80) => Ok(status(StatusCode::FORBIDDEN)),
         Method::CONNECT => connect(request).await,
         _ => pass_on(request).await,
     };

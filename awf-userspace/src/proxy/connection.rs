@@ -134,11 +134,12 @@ async fn explicit(link: &Link, mut client: Leg, entry: Entry) -> Option<Tunnel> 
     refuse(link, client, &refused.into(), None, entry).await
 }
 
-/// The command speaks through a CONNECT to `host`, which `upstream` leads to.
+/// The command speaks through a CONNECT to `host`, which `upstream` leads to; without it, that is dialled for what needs
+/// a tunnel, and only TLS and HTTP may be spoken.
 async fn connected(
     link: &Link,
     mut client: Leg,
-    upstream: TcpStream,
+    upstream: Option<TcpStream>,
     host: Host,
     port: u16,
     mut entry: Entry,
@@ -146,45 +147,77 @@ async fn connected(
     let context = &link.context;
     let other = context.decide(Some(&host), None, port, Protocol::Other);
     let patience = patience(link, Some(port), other.is_ok());
-    let spoken = listen(&mut client, other.is_ok().then_some(&upstream), patience, &context.limits).await;
+    let spoken =
+        listen(&mut client, upstream.as_ref().filter(|_| other.is_ok()), patience, &context.limits).await;
     let refused = match (spoken, other) {
-        (Ok(Spoken::Tls(sni)), other) => match agrees(context, sni, &host, port, other.is_ok()) {
-            Ok(route) => {
-                entry.allow(&route.rule);
-                return join(link, client, upstream, entry);
-            }
-            Err(refusal) => return refuse_tls(link, client, &refusal, entry).await,
-        },
+        (Ok(Spoken::Tls(sni)), other) => {
+            let judged = agrees(context, sni, &host, port, other.is_ok());
+            return tls(link, client, upstream, judged, entry).await;
+        }
         (Ok(Spoken::Hidden(outer)), other) => {
             let judged = named(outer, &host)
                 .and_then(|outer| Ok(hidden(context, outer.as_ref(), &host, port, other)?));
-            match judged {
-                Ok(route) => {
-                    entry.allow(&route.rule);
-                    return join(link, client, upstream, entry);
+            return tls(link, client, upstream, judged, entry).await;
+        }
+        (Ok(Spoken::Http1), _) => {
+            let kept = match upstream {
+                Some(upstream) => Kept::on(upstream, host.clone(), port).await.map(Some),
+                None => Ok(None),
+            };
+            match kept {
+                Ok(kept) => {
+                    return Box::pin(http(link, client, Mode::Connected(host, port), entry, kept)).await;
                 }
-                Err(refusal) => return refuse_tls(link, client, &refusal, entry).await,
+                Err(refusal) => refusal,
             }
         }
-        (Ok(Spoken::Http1), _) => match Kept::on(upstream, host.clone(), port).await {
-            Ok(kept) => {
-                let mode = Mode::Connected(host, port);
-                return Box::pin(http(link, client, mode, entry, Some(kept))).await;
-            }
-            Err(refusal) => refusal,
-        },
         (Ok(Spoken::Http2), _) => {
-            let upstreams = Upstreams::on(upstream, host.clone(), port, &entry);
+            let on = |upstream| Upstreams::on(upstream, host.clone(), port, &entry);
+            let upstreams = upstream.map(on).unwrap_or_default();
             return h2c(link, client, Mode::Connected(host, port), entry, upstreams).await;
         }
-        (Ok(_), Ok(route)) => {
-            entry.allow(&route.rule);
-            return join(link, client, upstream, entry);
-        }
+        (Ok(_), Ok(route)) => match opened(link, upstream, &route, &mut entry).await {
+            Ok(upstream) => return join(link, client, upstream, entry),
+            Err(refusal) => refusal,
+        },
         (Ok(Spoken::Silent { bytes }), Err(denied)) => late(bytes, Some(port), patience, denied).into(),
         (Ok(_), Err(denied)) | (Err(denied), _) => denied.into(),
     };
     refuse(link, client, &refused, Some(port), entry).await
+}
+
+/// TLS inside a CONNECT, once it was `judged`.
+async fn tls(
+    link: &Link,
+    client: Leg,
+    upstream: Option<TcpStream>,
+    judged: Result<Route, Refusal>,
+    mut entry: Entry,
+) -> Option<Tunnel> {
+    let opened = match judged {
+        Ok(route) => opened(link, upstream, &route, &mut entry).await,
+        Err(refusal) => Err(refusal),
+    };
+    match opened {
+        Ok(upstream) => join(link, client, upstream, entry),
+        Err(refusal) => refuse_tls(link, client, &refusal, entry).await,
+    }
+}
+
+/// The way along `route`: `upstream`, or dialled now.
+async fn opened(
+    link: &Link,
+    upstream: Option<TcpStream>,
+    route: &Route,
+    entry: &mut Entry,
+) -> Result<TcpStream, Refusal> {
+    match upstream {
+        Some(upstream) => {
+            entry.allow(&route.rule);
+            Ok(upstream)
+        }
+        None => dial(link, route, entry).await,
+    }
 }
 
 pub(super) async fn http(

@@ -27,15 +27,18 @@ use super::{
 };
 use crate::{
     audit::EventKind,
-    policy::{Host, Reason},
+    policy::{Host, Protocol, Reason},
     upstream_proxy::Use,
 };
+
+/// The port on which clear text is to be expected.
+const CLEAR: u16 = 80;
 
 /// What a request turned its connection into.
 #[derive(Debug)]
 pub(super) enum After {
     WebSocket { client: OnUpgrade, upstream: OnUpgrade, entry: Entry },
-    Connect { client: OnUpgrade, upstream: TcpStream, host: Host, port: u16, entry: Entry },
+    Connect { client: OnUpgrade, upstream: Option<TcpStream>, host: Host, port: u16, entry: Entry },
 }
 
 /// The requests of one connection.
@@ -122,7 +125,8 @@ impl Forward {
         Ok(to)
     }
 
-    /// CONNECT: allowed as soon as anything could be spoken there; what is, is judged again.
+    /// CONNECT: allowed as soon as anything could be spoken there; what is, is judged again. Dialled at once, unless an
+    /// upstream proxy will have to be asked in a way that depends on it.
     async fn connect(
         &self,
         parts: &mut Parts,
@@ -135,7 +139,16 @@ impl Forward {
         };
         let route = self.link.context.decide_any(&host, port)?;
         entry.allow(&route.rule);
-        let upstream = upstream::dial(&self.link.context, &route.dial, port, Use::Tunnel, entry).await?;
+        let context = &self.link.context;
+        // Most upstream proxies open tunnels to port 443 only, and what is inside may need none. Where any protocol may
+        // be spoken it may be the server who begins.
+        let waits = port == CLEAR
+            && context.upstream.of(Use::Http, &host, port).is_some()
+            && context.decide(Some(&host), None, port, Protocol::Other).is_err();
+        let upstream = match waits {
+            true => None,
+            false => Some(upstream::dial(context, &route.dial, port, Use::Tunnel, entry).await?),
+        };
         let client = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
         let after = Box::new(Pending::Connect { client, upstream, host, port });
         Ok(Outcome::After(Response::new(Passing::empty()), after))
@@ -184,7 +197,7 @@ enum Outcome {
 /// [`After`] without its entry.
 enum Pending {
     WebSocket { client: OnUpgrade, upstream: OnUpgrade },
-    Connect { client: OnUpgrade, upstream: TcpStream, host: Host, port: u16 },
+    Connect { client: OnUpgrade, upstream: Option<TcpStream>, host: Host, port: u16 },
 }
 
 impl Pending {

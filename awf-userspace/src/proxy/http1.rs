@@ -26,7 +26,14 @@ use crate::policy::Host;
 #[derive(Debug)]
 pub(super) enum Next {
     Tunnel(Tunnel),
-    Connect { client: Leg, upstream: TcpStream, host: Host, port: u16, entry: Entry },
+    /// `upstream`: what leads to the host, unless that is not dialled yet.
+    Connect {
+        client: Leg,
+        upstream: Option<TcpStream>,
+        host: Host,
+        port: u16,
+        entry: Entry,
+    },
 }
 
 /// Serves `client`. `entry`: the connection's own, recorded when it ends. `kept`: a server connection made before.

@@ -154,6 +154,49 @@ async fn websocket_and_options_go_through_a_tunnel() {
     assert!(head(&mut upstream).await.starts_with("options * http/1.1\r\n"));
 }
 
+/// As Node does with HTTP_PROXY: a tunnel to port 80, which the upstream proxy would refuse, and clear HTTP inside.
+#[tokio::test]
+async fn what_a_connect_to_port_80_needs_is_known_before_the_proxy_is_asked() {
+    let (proxy, lab) = behind(&["allowed.test", "tcp://raw.test:80"], Limits::default()).await;
+    let mut client = connect(&lab, "allowed.test:80").await;
+    assert!(head(&mut client).await.starts_with("http/1.1 200 "));
+    send(&mut client, "GET /1 HTTP/1.1\r\nHost: allowed.test\r\n\r\n").await;
+    let mut upstream = accept(&proxy).await;
+    assert!(head(&mut upstream).await.starts_with("get http://allowed.test/1 http/1.1\r\n"));
+    send(&mut upstream, OK).await;
+    assert!(head(&mut client).await.starts_with("http/1.1 200 "));
+    expect(&mut client, b"ok").await;
+    send(&mut client, "GET /2 HTTP/1.1\r\nHost: allowed.test\r\nConnection: close\r\n\r\n").await;
+    assert!(head(&mut upstream).await.starts_with("get http://allowed.test/2 "));
+    send(&mut upstream, "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n").await;
+    let body = refusal(&rest_text(&mut client).await, 502, "upstream_proxy_refused");
+    assert!(body["message"].as_str().unwrap().contains("does not take awf-bpf's credentials"), "{body}");
+
+    // TLS there still takes a tunnel, and is told when there is none.
+    for (answer, last) in [(OPEN, None), ("HTTP/1.1 403 No\r\n\r\n", Some([21, 3, 3, 0, 2, 2, 80]))] {
+        let mut client = connect(&lab, "allowed.test:80").await;
+        let hello = hello(Some("allowed.test"));
+        client.write_all(&hello).await.unwrap();
+        assert!(head(&mut client).await.starts_with("http/1.1 200 "));
+        let mut upstream = accept(&proxy).await;
+        assert!(head(&mut upstream).await.starts_with("connect allowed.test:80 "));
+        send(&mut upstream, answer).await;
+        match last {
+            None => expect(&mut upstream, &hello).await,
+            Some(alert) => assert_eq!(rest(&mut client).await, alert),
+        }
+    }
+    // Where the server may speak first it is dialled at once.
+    let _client = connect(&lab, "raw.test:80").await;
+    assert!(head(&mut accept(&proxy).await).await.starts_with("connect raw.test:80 "));
+    // What is neither leaves no trace at the proxy.
+    let mut client = connect(&lab, "allowed.test:80").await;
+    head(&mut client).await;
+    send(&mut client, "SSH-2.0-client\r\n").await;
+    lab.record_of(Reason::ProtocolNotAllowed).await;
+    untouched(&proxy).await;
+}
+
 #[tokio::test]
 async fn what_needs_no_proxy_is_dialled_straight() {
     let (server, port) = listener().await;
