@@ -19,6 +19,7 @@ use super::{
     listen::{Spoken, listen},
     multiplex::Upstreams,
     parting::part,
+    seat::Seat,
     transparent,
     tunnel::{self, Broken, Leg, Watch},
     upstream,
@@ -39,6 +40,7 @@ pub(super) struct Link {
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
     pub(super) stop: watch::Receiver<bool>,
+    pub(super) seat: Arc<Seat>,
 }
 
 /// Two sockets that are to be joined.
@@ -72,7 +74,8 @@ pub(super) async fn run(context: Arc<Context>, stream: TcpStream, stop: watch::R
     }
     let activity = Arc::new(Activity::new(context.limits.idle, context.limits.lifetime));
     let (linger, ended) = (context.limits.linger, entry.ended());
-    let link = Link { context, peer, activity: Arc::clone(&activity), stop };
+    let seat = Arc::new(Seat::new(context.sockets.clone()));
+    let link = Link { context, peer, activity: Arc::clone(&activity), stop, seat };
     let served = async {
         // What it takes to get there is freed before the tunnel, in which a connection spends its life.
         let opened = Box::pin(open(&link, stream, origin, entry)).await;
@@ -255,6 +258,7 @@ pub(super) async fn h2c(
 
 pub(super) async fn dial(link: &Link, route: &Route, entry: &mut Entry) -> Result<TcpStream, Refusal> {
     entry.allow(&route.rule);
+    link.seat.take()?;
     upstream::dial(&link.context, &route.dial, route.port, Use::Tunnel, entry).await
 }
 

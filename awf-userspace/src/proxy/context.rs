@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{Limits, OriginalDst, Resolve, ResolveError};
+use super::{Limits, OriginalDst, Resolve, ResolveError, seat::Sockets};
 use crate::{
     audit::Recorder,
     policy::{Denied, DomainName, Host, Policy, Protocol, Reason},
@@ -62,6 +62,9 @@ pub(super) struct Context {
     own: RwLock<Vec<SocketAddr>>,
     /// For HTTP/2 connections; see [`Limits::http2`].
     pub(super) http2: Semaphore,
+    pub(super) sockets: Sockets,
+    /// See [`Limits::attempts`].
+    pub(super) attempts: Arc<Semaphore>,
     /// Connections that were nobody's.
     strangers: AtomicU64,
 }
@@ -81,7 +84,8 @@ impl Context {
         upstream: UpstreamProxies,
         limits: Limits,
     ) -> Self {
-        let (http2, limits) = (Semaphore::new(limits.http2), Arc::new(limits));
+        let (http2, sockets) = (Semaphore::new(limits.http2), Sockets::new(limits.sockets));
+        let (attempts, limits) = (Arc::new(Semaphore::new(limits.attempts)), Arc::new(limits));
         Self {
             policy,
             origins,
@@ -91,6 +95,8 @@ impl Context {
             limits,
             own: RwLock::default(),
             http2,
+            sockets,
+            attempts,
             strangers: AtomicU64::new(0),
         }
     }

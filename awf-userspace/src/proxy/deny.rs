@@ -39,6 +39,11 @@ impl Refusal {
         Self { status, denied, decision: Decision::Deny }
     }
 
+    /// Neither wrong nor forbidden, but more than the proxy holds at once.
+    pub(super) fn busy(denied: Denied) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, denied, decision: Decision::Deny }
+    }
+
     /// Allowed, but the server could not be reached.
     pub(super) fn unreachable(reason: Reason, message: String) -> Self {
         use Reason::{ConnectTimeout, IdleTimeout, LifetimeExceeded, ResolveTimeout};
@@ -70,6 +75,7 @@ impl Refusal {
         match (self.decision, self.status) {
             (Decision::Allow, _) => "upstream_failed",
             (_, StatusCode::FORBIDDEN) => "blocked_by_policy",
+            (_, StatusCode::SERVICE_UNAVAILABLE) => "unavailable",
             _ => "bad_request",
         }
     }

@@ -9,11 +9,12 @@ use hyper::{
     client::conn::http1::{Builder, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
 use super::{
     body::Passing,
     chain,
+    connection::Link,
     context::{Context, Route},
     deny::Refusal,
     entry::Entry,
@@ -80,6 +81,17 @@ pub(super) struct Kept {
     place: Place,
     ip: Option<IpAddr>,
     sender: SendRequest<Passing>,
+    task: AbortOnDrop,
+}
+
+/// A server connection, whose socket is not left open by what the server does not read.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Kept {
@@ -94,17 +106,25 @@ impl Kept {
         builder.preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER);
         let handshake = builder.handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| place.failed(&error))?;
-        // Ends by itself: with the sender, or with the body of its last response.
-        tokio::spawn(async move {
+        let task = AbortOnDrop(tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 log::debug!("server connection: {error}");
             }
-        });
-        Ok(Self { place, ip, sender })
+        }));
+        Ok(Self { place, ip, sender, task })
     }
 
-    /// A new one to `place`.
-    async fn to(context: &Context, place: Place, entry: &mut Entry) -> Result<Self, Refusal> {
+    /// Closes its socket, now.
+    pub(super) async fn close(mut self) {
+        self.task.0.abort();
+        // It was aborted, or had ended before.
+        let _ = (&mut self.task.0).await;
+    }
+
+    /// A new one to `place`; there is no other.
+    async fn to(link: &Link, place: Place, entry: &mut Entry) -> Result<Self, Refusal> {
+        let context = &link.context;
+        link.seat.take()?;
         let stream = match &place {
             Place::Server { host, port } => upstream::dial(context, host, *port, Use::Http, entry).await?,
             Place::Proxy(proxy) => {
@@ -115,11 +135,16 @@ impl Kept {
         Self::at(stream, place).await
     }
 
-    /// Itself, if it leads to `place`, or straight where `route` does, and is ready for another request.
+    /// Itself, if it leads to `place`, or straight where `route` does, and is ready for another request; else it is
+    /// closed.
     async fn ready_for(mut self, route: &Route, place: &Place) -> Option<Self> {
         let fits = self.place == *place || self.place == Place::server(route);
         let ready = fits && matches!(timeout(SETTLE, self.sender.ready()).await, Ok(Ok(())));
-        ready.then_some(self)
+        if ready {
+            return Some(self);
+        }
+        self.close().await;
+        None
     }
 
     /// Makes `request` one for who reads it here, each time anew: a proxy serves any target.
@@ -153,12 +178,13 @@ impl Kept {
 /// # Errors
 /// The answer the command gets instead.
 pub(super) async fn send(
-    context: &Context,
+    link: &Link,
     kept: &mut Option<Kept>,
     route: &Route,
     mut request: Request<Passing>,
     entry: &mut Entry,
 ) -> Result<Response<Incoming>, Refusal> {
+    let context = &*link.context;
     let place = Place::of(context, route, &request);
     if matches!(place, Place::Proxy(_)) {
         upstream::may_ask(context, &route.dial, route.port)?;
@@ -172,12 +198,15 @@ pub(super) async fn send(
             Ok(response) => return old.keep(kept, response),
             // The server closed the idle connection just then. What it cannot have acted on goes again.
             Err(mut error) => match error.take_message().or(spare) {
-                Some(again) => request = again,
+                Some(again) => {
+                    old.close().await;
+                    request = again;
+                }
                 None => return Err(old.place.failed(error.error())),
             },
         }
     }
-    let mut fresh = Kept::to(context, place, entry).await?;
+    let mut fresh = Kept::to(link, place, entry).await?;
     fresh.prepare(&mut request, route, entry);
     let sent = fresh.sender.send_request(request).await;
     let response = sent.map_err(|error| fresh.place.failed(&error))?;

@@ -139,6 +139,7 @@ impl Forward {
         };
         let route = self.link.context.decide_any(&host, port)?;
         entry.allow(&route.rule);
+        self.drop_kept().await;
         let context = &self.link.context;
         // Most upstream proxies open tunnels to port 443 only, and what is inside may need none. Where any protocol may
         // be spoken it may be the server who begins.
@@ -147,11 +148,22 @@ impl Forward {
             && context.decide(Some(&host), None, port, Protocol::Other).is_err();
         let upstream = match waits {
             true => None,
-            false => Some(upstream::dial(context, &route.dial, port, Use::Tunnel, entry).await?),
+            false => {
+                self.link.seat.take()?;
+                Some(upstream::dial(context, &route.dial, port, Use::Tunnel, entry).await?)
+            }
         };
         let client = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
         let after = Box::new(Pending::Connect { client, upstream, host, port });
         Ok(Outcome::After(Response::new(Passing::empty()), after))
+    }
+
+    /// The server's socket of the requests before, which nobody needs any more.
+    async fn drop_kept(&self) {
+        let kept = self.kept.lock().await.take();
+        if let Some(kept) = kept {
+            kept.close().await;
+        }
     }
 
     async fn pass_on(
@@ -175,7 +187,7 @@ impl Forward {
         let head = outgoing(parts, &authority, websocket)?;
         let body = body.take().map_or_else(Passing::empty, |body| Passing::up(body, &entry.traffic));
         let mut kept = self.kept.lock().await;
-        let sending = exchange::send(&self.link.context, &mut kept, &route, head.map(|()| body), entry);
+        let sending = exchange::send(&self.link, &mut kept, &route, head.map(|()| body), entry);
         let sent = tokio::select! {
             sent = sending => sent,
             reason = self.link.activity.expired(Duration::ZERO) => Err(expired(reason, &host)),

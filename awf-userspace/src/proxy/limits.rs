@@ -9,6 +9,10 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at once; the next one is reset.
     pub connections: usize,
+    /// Sockets at once, the command's and the servers'; whoever needs one more is refused.
+    pub sockets: usize,
+    /// Sockets beside those, for second addresses of a name that are tried while the first one says nothing.
+    pub attempts: usize,
     /// HTTP/2 connections of the command at once, which hold many requests, buffers and servers each.
     pub http2: usize,
     /// From accept until it is known what the command speaks and to whom: its whole ClientHello or request
@@ -42,6 +46,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16 * 1024,
+            sockets: 32 * 1024,
+            attempts: 128,
             http2: 128,
             first_byte: Duration::from_secs(10),
             hello: 64 * 1024,

@@ -90,10 +90,14 @@ impl Proxy {
             let message = format!("more than {} connections at once", self.context.limits.connections);
             return connection::turn_away(&self.context, stream, &denied(Reason::LimitExceeded, message));
         };
+        let socket = match self.context.sockets.one() {
+            Ok(socket) => socket,
+            Err(full) => return connection::turn_away(&self.context, stream, &full.denied),
+        };
         let (context, stop) = (Arc::clone(&self.context), self.stop.subscribe());
         tasks.spawn(async move {
             connection::run(context, stream, stop).await;
-            drop(permit);
+            drop((permit, socket));
         });
     }
 

@@ -35,6 +35,7 @@ mod pipe;
 mod replay;
 pub mod request;
 mod scratch;
+mod seat;
 pub mod seam;
 pub mod sni;
 pub mod sniff;

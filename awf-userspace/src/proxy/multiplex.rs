@@ -16,6 +16,7 @@ use super::{
     deny::Refusal,
     entry::Entry,
     http2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW},
+    seat::Permit,
     upstream,
 };
 use crate::{
@@ -111,6 +112,8 @@ async fn connected(
     entry: &mut Entry,
 ) -> Result<Shared, Refusal> {
     let mut slot = slot.lock().await;
+    // Each server has its own, until its last request has ended: who is given up for another may be busy still.
+    let mut permit = None;
     let (stream, via) = match std::mem::take(&mut *slot) {
         Way::Shared(shared) if !shared.sender.is_closed() => {
             *slot = Way::Shared(shared.clone());
@@ -119,16 +122,22 @@ async fn connected(
         Way::Open(stream, via) => (stream, via),
         // Requests in absolute form are HTTP/1: through an upstream proxy this takes a tunnel.
         Way::None | Way::Shared(_) => {
+            permit = Some(context.sockets.one()?);
             let stream = upstream::dial(context, &route.dial, route.port, Use::Http, entry).await?;
             (stream, entry.record.via.clone())
         }
     };
-    let shared = Shared { via, ..handshake(stream, &route.dial, route.port).await? };
+    let shared = Shared { via, ..handshake(stream, permit, &route.dial, route.port).await? };
     *slot = Way::Shared(shared.clone());
     Ok(shared)
 }
 
-async fn handshake(stream: TcpStream, host: &Host, port: u16) -> Result<Shared, Refusal> {
+async fn handshake(
+    stream: TcpStream,
+    permit: Option<Permit>,
+    host: &Host,
+    port: u16,
+) -> Result<Shared, Refusal> {
     let ip = stream.peer_addr().ok().map(|address| address.ip());
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -143,6 +152,7 @@ async fn handshake(stream: TcpStream, host: &Host, port: u16) -> Result<Shared, 
         if let Err(error) = connection.await {
             log::debug!("server connection: {error}");
         }
+        drop(permit);
     });
     Ok(Shared { ip, via: None, sender })
 }

@@ -105,7 +105,10 @@ async fn tls(
         let decided = link.context.decide(named.as_ref(), Some(dst.ip()), dst.port(), Protocol::Tls);
         match (decided, early) {
             (Ok(route), Ok(early)) if route.dial == early.route.dial => early.stream,
-            (Ok(route), _) => dial(link, &route, &mut entry).await,
+            (Ok(route), early) => {
+                drop(early);
+                dial(link, &route, &mut entry).await
+            }
             (Err(denied), Ok(early)) if named.is_none() && denied.reason != Reason::Blocked => early.stream,
             (Err(denied), _) => Err(denied.into()),
         }

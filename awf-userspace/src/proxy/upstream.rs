@@ -6,11 +6,13 @@ use std::{
     future::pending,
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     net::TcpStream,
+    sync::Semaphore,
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -80,7 +82,7 @@ pub(super) async fn reach(context: &Context, proxy: &UpstreamProxy) -> Result<Tc
             .map_err(|refusal| chain::failed(proxy, &refusal.denied.message))?,
     };
     let addresses: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, proxy.port)).collect();
-    let stream = race(&addresses, context.limits.attempt_delay).await;
+    let stream = race(context, &addresses).await;
     stream.map_err(|error| chain::failed(proxy, &error.to_string()))
 }
 
@@ -96,7 +98,7 @@ async fn straight(context: &Context, host: &Host, port: u16) -> Result<TcpStream
         }
     };
     let limits = &context.limits;
-    match timeout(limits.connect, race(&addresses, limits.attempt_delay)).await {
+    match timeout(limits.connect, race(context, &addresses)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => {
             let message = format!("{host} port {port} cannot be reached: {error}");
@@ -199,26 +201,40 @@ fn is_this_hosts(ip: IpAddr) -> Result<bool, Denied> {
     ends_at(ip).try_fold(false, |found, end| Ok(found || local(end)?))
 }
 
+async fn race(context: &Context, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    race_with(&context.attempts, addresses, context.limits.attempt_delay).await
+}
+
 /// Happy eyeballs (RFC 8305 section 5): each address gets `delay` alone, or until the one before it has failed;
 /// the first to accept wins. No more than [`AT_ONCE`] are tried at a time: a name may have hundreds of silent
-/// addresses, and whoever asks for it often would use up our descriptors.
-async fn race(addresses: &[SocketAddr], delay: Duration) -> io::Result<TcpStream> {
+/// addresses, and whoever asks for it often would use up our descriptors. A second one beside the first takes a
+/// permit of `spare`; as long as there is none, it waits for the first to fail.
+async fn race_with(
+    spare: &Arc<Semaphore>,
+    addresses: &[SocketAddr],
+    delay: Duration,
+) -> io::Result<TcpStream> {
     let mut attempts = JoinSet::new();
     let mut running: VecDeque<AbortHandle> = VecDeque::new();
-    let mut waiting = addresses.iter().copied();
+    let mut waiting = addresses.iter().copied().peekable();
     let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "it has no address");
     loop {
-        let next = waiting.next();
-        let more = next.is_some();
-        if let Some(address) = next {
+        let permit = if running.is_empty() { None } else { Arc::clone(spare).try_acquire_owned().ok() };
+        let begun = (running.is_empty() || permit.is_some()).then(|| waiting.next()).flatten();
+        if let Some(address) = begun {
             if running.len() >= AT_ONCE
                 && let Some(oldest) = running.pop_front()
             {
                 oldest.abort();
             }
-            running.push_back(attempts.spawn(connect(address)));
+            running.push_back(attempts.spawn(async move {
+                let connected = connect(address).await;
+                drop(permit);
+                connected
+            }));
         }
         let turn = if running.len() < AT_ONCE { delay } else { delay * TURNS };
+        let more = waiting.peek().is_some();
         tokio::select! {
             ended = ended(&mut attempts) => match ended {
                 Some(Ok(stream)) => return Ok(stream),
@@ -284,6 +300,10 @@ mod tests {
 
     const DELAY: Duration = Duration::from_millis(250);
 
+    async fn race(addresses: &[SocketAddr], delay: Duration) -> io::Result<TcpStream> {
+        race_with(&Arc::new(Semaphore::new(8)), addresses, delay).await
+    }
+
     /// A listener whose queue is full: connecting to it neither succeeds nor fails.
     async fn black_hole() -> (Socket, Vec<TcpStream>) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -327,6 +347,23 @@ mod tests {
         assert_eq!(stream.peer_addr().unwrap(), good);
         let turns = delay + 3 * TURNS * delay;
         assert!(start.elapsed() >= turns && start.elapsed() < 8 * turns, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn without_a_spare_descriptor_the_second_address_waits_for_the_first_to_fail() {
+        let (hole, _queued) = black_hole().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (good, silent) = (listener.local_addr().unwrap(), hole.local_addr().unwrap().as_socket().unwrap());
+        let (spare, delay) = (Arc::new(Semaphore::new(1)), Duration::from_millis(20));
+        let taken = Arc::clone(&spare).try_acquire_owned().unwrap();
+        let held = timeout(20 * delay, race_with(&spare, &[silent, good], delay)).await;
+        assert!(held.is_err(), "a second one was tried");
+        let stream = race_with(&spare, &[refusing(), good], Duration::from_secs(3600)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        drop(taken);
+        race_with(&spare, &[silent, good], delay).await.unwrap();
+        let given_back = timeout(Duration::from_secs(10), spare.acquire()).await;
+        assert!(given_back.is_ok(), "the permit of an attempt that was given up");
     }
 
     #[tokio::test]

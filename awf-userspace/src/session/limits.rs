@@ -7,14 +7,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{config::Deadlines, jail::Restore, proxy, sys::signalfd::SignalMask};
 
-/// Enough for the proxy's connections, two descriptors each; below `fs.nr_open` everywhere.
+/// Enough for the proxy's connections, one descriptor for the command and one for the server; below `fs.nr_open` everywhere.
 const DESCRIPTORS: u64 = 64 * 1024;
-/// Kept back from the proxy: the resolver, the audit, the kernel's maps, and what ends the run.
-const RESERVE: u64 = 512;
-/// Of one connection: the command's, the server's, and one more address being tried.
-const PER_CONNECTION: u64 = 3;
-/// Of so many connections one may be HTTP/2: each of its requests may have a server of its own.
-const HTTP2_SHARE: usize = 128;
+/// Kept back from the proxy's connections: 512 questions and 128 connections of the resolver, 64 pipes with two ends,
+/// [`proxy::Limits::attempts`], the audit, the kernel's maps, and what ends the run.
+const RESERVE: usize = 1024;
 /// `oom_score_adj`: half of all memory in our favour. Not -1000: a leak of ours must not take the machine down.
 const OOM_SCORE: i32 = -500;
 const OOM_FILE: &str = "/proc/self/oom_score_adj";
@@ -41,14 +38,15 @@ impl OwnLimits {
         Restore { sigmask, nofile: self.nofile, oom_score_adj: self.oom_score_adj }
     }
 
-    /// The proxy's limits: no more connections than there are descriptors for, and the user's `deadlines`.
+    /// The proxy's limits: no more sockets than there are descriptors for, and the user's `deadlines`.
     #[must_use]
     pub(super) fn proxy(&self, deadlines: &Deadlines) -> proxy::Limits {
         let limits = proxy::Limits::default();
-        let most = self.descriptors.saturating_sub(RESERVE).max(RESERVE) / PER_CONNECTION;
+        let descriptors = usize::try_from(self.descriptors).unwrap_or(usize::MAX);
+        let reserve = RESERVE.min(descriptors / 2);
         proxy::Limits {
-            connections: limits.connections.min(most as usize),
-            http2: limits.http2.min(most as usize / HTTP2_SHARE).max(1),
+            sockets: limits.sockets.min(descriptors - reserve),
+            attempts: limits.attempts.min(reserve / 8),
             first_byte: deadlines.first_byte.unwrap_or(limits.first_byte),
             head_time: deadlines.head.unwrap_or(limits.head_time),
             keep_alive: deadlines.keep_alive.unwrap_or(limits.keep_alive),
@@ -98,13 +96,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_fit_into_the_descriptors() {
+    fn sockets_fit_into_the_descriptors() {
         let of = |descriptors| {
             let limits = OwnLimits { nofile: None, oom_score_adj: None, descriptors };
-            limits.proxy(&Deadlines::default()).connections as u64
+            limits.proxy(&Deadlines::default())
         };
-        assert_eq!(of(DESCRIPTORS), proxy::Limits::default().connections as u64);
-        assert_eq!(of(2048), 512);
-        assert!(of(64) > 0);
+        assert_eq!(of(DESCRIPTORS).sockets, proxy::Limits::default().sockets);
+        // A server for each of 8,400 connections, and 1,600 that need none.
+        assert!(of(20_000).sockets >= 2 * 8_400 + 1_600);
+        assert_eq!((of(256).sockets, of(256).attempts), (128, 16));
     }
 }
