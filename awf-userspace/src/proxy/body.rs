@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::{activity::Traffic, entry::Entry};
+use super::{activity::Traffic, entry::Entry, flow::Flow};
 
 /// Which way a body goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub(super) enum Way {
     Down,
 }
 
+/// Smaller pieces are copied: as they are they would keep a whole buffer of the reader's from being freed.
+const SLIVER: usize = 1024;
+
 /// A body that is passed on, or one of the proxy's own.
 #[derive(Debug)]
 pub(super) enum Passing {
@@ -26,6 +29,9 @@ pub(super) enum Passing {
         inner: Incoming,
         way: Way,
         traffic: Arc<Traffic>,
+        /// Of HTTP/1, and how much came so far; HTTP/2 has its own.
+        flow: Option<Arc<Flow>>,
+        moved: usize,
         /// Recorded when the body is gone.
         _entry: Option<Entry>,
     },
@@ -34,14 +40,15 @@ pub(super) enum Passing {
 
 impl Passing {
     /// A request's body.
-    pub(super) fn up(inner: Incoming, traffic: &Arc<Traffic>) -> Self {
-        Self::Counted { inner, way: Way::Up, traffic: Arc::clone(traffic), _entry: None }
+    pub(super) fn up(inner: Incoming, traffic: &Arc<Traffic>, flow: Option<&Arc<Flow>>) -> Self {
+        let (traffic, flow) = (Arc::clone(traffic), flow.map(Arc::clone));
+        Self::Counted { inner, way: Way::Up, traffic, flow, moved: 0, _entry: None }
     }
 
     /// A response's body; `entry` is recorded when it ends.
-    pub(super) fn down(inner: Incoming, entry: Entry) -> Self {
-        let traffic = Arc::clone(&entry.traffic);
-        Self::Counted { inner, way: Way::Down, traffic, _entry: Some(entry) }
+    pub(super) fn down(inner: Incoming, entry: Entry, flow: Option<&Arc<Flow>>) -> Self {
+        let (traffic, flow) = (Arc::clone(&entry.traffic), flow.map(Arc::clone));
+        Self::Counted { inner, way: Way::Down, traffic, flow, moved: 0, _entry: Some(entry) }
     }
 
     pub(super) fn own(bytes: Bytes) -> Self {
@@ -66,15 +73,25 @@ impl Body for Passing {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
             }
-            Self::Counted { inner, way, traffic, .. } => {
-                let frame = ready!(Pin::new(inner).poll_frame(cx));
-                if let Some(data) = frame.as_ref().and_then(|f| f.as_ref().ok()).and_then(Frame::data_ref) {
-                    match way {
-                        Way::Up => traffic.add_up(data.len()),
-                        Way::Down => traffic.add_down(data.len()),
-                    }
+            Self::Counted { inner, way, traffic, flow, moved, .. } => {
+                if let Some(flow) = flow {
+                    ready!(flow.poll_room(*way, cx));
                 }
-                Poll::Ready(frame)
+                let Some(frame) = ready!(Pin::new(inner).poll_frame(cx)) else { return Poll::Ready(None) };
+                let data = match frame?.into_data() {
+                    Ok(data) => data,
+                    Err(other) => return Poll::Ready(Some(Ok(other))),
+                };
+                *moved = moved.saturating_add(data.len());
+                match way {
+                    Way::Up => traffic.add_up(data.len()),
+                    Way::Down => traffic.add_down(data.len()),
+                }
+                if let Some(flow) = flow {
+                    flow.took(*way, data.len(), *moved);
+                }
+                let sliver = data.len() < SLIVER;
+                Poll::Ready(Some(Ok(Frame::data(if sliver { Bytes::copy_from_slice(&data) } else { data }))))
             }
         }
     }

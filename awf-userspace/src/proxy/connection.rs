@@ -13,6 +13,7 @@ use super::{
     entry::{Entry, Peer},
     exchange::Kept,
     farewell::Farewell,
+    flow::Flow,
     http1::{self, Next},
     http2,
     judge::Mode,
@@ -41,6 +42,7 @@ pub(super) struct Link {
     pub(super) activity: Arc<Activity>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) seat: Arc<Seat>,
+    pub(super) flow: Arc<Flow>,
 }
 
 /// Two sockets that are to be joined.
@@ -75,11 +77,13 @@ pub(super) async fn run(context: Arc<Context>, stream: TcpStream, stop: watch::R
     let activity = Arc::new(Activity::new(context.limits.idle, context.limits.lifetime));
     let (linger, ended) = (context.limits.linger, entry.ended());
     let seat = Arc::new(Seat::new(context.sockets.clone()));
-    let link = Link { context, peer, activity: Arc::clone(&activity), stop, seat };
+    let flow = Arc::new(Flow::new(&context.shares));
+    let link = Link { context, peer, activity: Arc::clone(&activity), stop, seat, flow };
     let served = async {
         // What it takes to get there is freed before the tunnel, in which a connection spends its life.
         let opened = Box::pin(open(&link, stream, origin, entry)).await;
         if let Some(Tunnel { client, upstream, mut entry, watch }) = opened {
+            link.flow.end();
             match tunnel::join(client, upstream, watch, &entry.traffic, &link.activity).await {
                 Ok(()) => {}
                 Err(Broken::Expired(reason)) => entry.fail(reason),
@@ -120,7 +124,7 @@ async fn open(link: &Link, stream: TcpStream, origin: Origin, entry: Entry) -> O
 /// The command speaks to the proxy as such.
 async fn explicit(link: &Link, mut client: Leg, entry: Entry) -> Option<Tunnel> {
     let patience = patience(link, None, false);
-    let refused = match listen(&mut client, None, patience, &link.context.limits).await {
+    let refused = match listen(&mut client, None, patience, &link.context.limits, &link.flow).await {
         Ok(Spoken::Http1) => return http(link, client, Mode::Explicit, entry, None).await,
         Ok(Spoken::Http2) => return h2c(link, client, Mode::Explicit, entry, Upstreams::default()).await,
         Ok(Spoken::Tls(_) | Spoken::Hidden(_)) => {
@@ -151,7 +155,8 @@ async fn connected(
     let other = context.decide(Some(&host), None, port, Protocol::Other);
     let patience = patience(link, Some(port), other.is_ok());
     let spoken =
-        listen(&mut client, upstream.as_ref().filter(|_| other.is_ok()), patience, &context.limits).await;
+        listen(&mut client, upstream.as_ref().filter(|_| other.is_ok()), patience, &context.limits, &link.flow)
+            .await;
     let refused = match (spoken, other) {
         (Ok(Spoken::Tls(sni)), other) => {
             let judged = agrees(context, sni, &host, port, other.is_ok());
@@ -164,7 +169,7 @@ async fn connected(
         }
         (Ok(Spoken::Http1), _) => {
             let kept = match upstream {
-                Some(upstream) => Kept::on(upstream, host.clone(), port).await.map(Some),
+                Some(upstream) => Kept::on(link, upstream, host.clone(), port).await.map(Some),
                 None => Ok(None),
             };
             match kept {

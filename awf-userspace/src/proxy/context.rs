@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{Limits, OriginalDst, Resolve, ResolveError, seat::Sockets};
+use super::{Limits, OriginalDst, Resolve, ResolveError, flow::Shares, seat::Sockets};
 use crate::{
     audit::Recorder,
     policy::{Denied, DomainName, Host, Policy, Protocol, Reason},
@@ -62,6 +62,9 @@ pub(super) struct Context {
     own: RwLock<Vec<SocketAddr>>,
     /// For HTTP/2 connections; see [`Limits::http2`].
     pub(super) http2: Semaphore,
+    /// See [`Limits::http2_large`].
+    pub(super) http2_large: Semaphore,
+    pub(super) shares: Shares,
     pub(super) sockets: Sockets,
     /// See [`Limits::attempts`].
     pub(super) attempts: Arc<Semaphore>,
@@ -85,6 +88,7 @@ impl Context {
         limits: Limits,
     ) -> Self {
         let (http2, sockets) = (Semaphore::new(limits.http2), Sockets::new(limits.sockets));
+        let (http2_large, shares) = (Semaphore::new(limits.http2_large), Shares::new(&limits));
         let (attempts, limits) = (Arc::new(Semaphore::new(limits.attempts)), Arc::new(limits));
         Self {
             policy,
@@ -95,6 +99,8 @@ impl Context {
             limits,
             own: RwLock::default(),
             http2,
+            http2_large,
+            shares,
             sockets,
             attempts,
             strangers: AtomicU64::new(0),

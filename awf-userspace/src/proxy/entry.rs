@@ -11,6 +11,7 @@ use super::{
     Owner,
     activity::Traffic,
     context::{Context, denied},
+    seat::Permit,
 };
 use crate::{
     audit::{Decision, EventId, EventKind, Record},
@@ -84,6 +85,8 @@ pub(super) struct Entry {
     pub(super) traffic: Arc<Traffic>,
     /// Boxed: an entry is moved through every future of its connection.
     pub(super) record: Box<Record>,
+    /// For a long head of an HTTP/2 stream.
+    pub(super) room: Option<Permit>,
     /// Shared by a connection and its requests.
     requests: Arc<Mutex<Requests>>,
     /// What time of the connection ran out, if one did.
@@ -111,6 +114,7 @@ impl Entry {
             start: Instant::now(),
             traffic: Arc::default(),
             record: Box::new(record),
+            room: None,
             requests: Arc::default(),
             ended: Arc::default(),
             beside: None,

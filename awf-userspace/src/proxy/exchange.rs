@@ -18,6 +18,8 @@ use super::{
     context::{Context, Route},
     deny::Refusal,
     entry::Entry,
+    flow::{self, LARGE},
+    paced::Paced,
     request, upstream,
 };
 use crate::{
@@ -27,8 +29,8 @@ use crate::{
 
 /// Headers of one response; more than any server sends.
 const MAX_HEADERS: usize = 256;
-/// Bytes held of what a server sends and the command does not read; a response head has to fit.
-const MAX_BUFFER: usize = 128 * 1024;
+/// Bytes of the head of one response.
+const MAX_HEAD: usize = 64 * 1024;
 /// How long a kept connection gets to become idle after its response has ended.
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -59,8 +61,9 @@ impl Place {
         }
     }
 
-    fn failed(&self, error: &hyper::Error) -> Refusal {
+    fn failed(&self, link: &Link, error: &hyper::Error) -> Refusal {
         match self {
+            _ if link.flow.is_crowded() => flow::crowded(),
             Self::Server { host, port } if error.is_parse_too_large() => {
                 let what = "has no end, or too many headers";
                 let message = format!("the head of what {host} port {port} answers {what}");
@@ -96,16 +99,20 @@ impl Drop for AbortOnDrop {
 
 impl Kept {
     /// Speaks HTTP on `stream`, which leads to `host` on `port`.
-    pub(super) async fn on(stream: TcpStream, host: Host, port: u16) -> Result<Self, Refusal> {
-        Self::at(stream, Place::Server { host, port }).await
+    pub(super) async fn on(link: &Link, stream: TcpStream, host: Host, port: u16) -> Result<Self, Refusal> {
+        Self::at(link, stream, Place::Server { host, port }).await
     }
 
-    async fn at(stream: TcpStream, place: Place) -> Result<Self, Refusal> {
+    async fn at(link: &Link, stream: TcpStream, place: Place) -> Result<Self, Refusal> {
         let ip = stream.peer_addr().ok().map(|address| address.ip());
         let mut builder = Builder::new();
-        builder.preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER);
-        let handshake = builder.handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|error| place.failed(&error))?;
+        builder
+            .preserve_header_case(true)
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(LARGE);
+        let handshake = builder.handshake(TokioIo::new(Paced::new(stream, Arc::clone(&link.flow)))).await;
+        let (sender, connection) = handshake.map_err(|error| place.failed(link, &error))?;
         let task = AbortOnDrop(tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 log::debug!("server connection: {error}");
@@ -132,7 +139,7 @@ impl Kept {
                 chain::open(context, proxy).await?
             }
         };
-        Self::at(stream, place).await
+        Self::at(link, stream, place).await
     }
 
     /// Itself, if it leads to `place`, or straight where `route` does, and is ready for another request; else it is
@@ -194,22 +201,28 @@ pub(super) async fn send(
     {
         old.prepare(&mut request, route, entry);
         let spare = repeatable(&request);
+        link.flow.expect_answer();
         match old.sender.try_send_request(request).await {
-            Ok(response) => return old.keep(kept, response),
+            Ok(response) => {
+                link.flow.answered();
+                return old.keep(kept, response);
+            }
             // The server closed the idle connection just then. What it cannot have acted on goes again.
             Err(mut error) => match error.take_message().or(spare) {
                 Some(again) => {
                     old.close().await;
                     request = again;
                 }
-                None => return Err(old.place.failed(error.error())),
+                None => return Err(old.place.failed(link, error.error())),
             },
         }
     }
     let mut fresh = Kept::to(link, place, entry).await?;
     fresh.prepare(&mut request, route, entry);
+    link.flow.expect_answer();
     let sent = fresh.sender.send_request(request).await;
-    let response = sent.map_err(|error| fresh.place.failed(&error))?;
+    let response = sent.map_err(|error| fresh.place.failed(link, &error))?;
+    link.flow.answered();
     fresh.keep(kept, response)
 }
 

@@ -19,6 +19,7 @@ use super::{
     deny::{self, Refusal},
     entry::Entry,
     exchange::{self, Kept},
+    flow,
     gate::Finding,
     head::HeadError,
     judge::{Judged, Mode, expired, judge, unreadable},
@@ -80,7 +81,7 @@ impl Forward {
         match result {
             Ok(Outcome::Response(response)) => {
                 entry.record.status = Some(response.status().as_u16());
-                response.map(|body| Passing::down(body, entry))
+                response.map(|body| Passing::down(body, entry, Some(&self.link.flow)))
             }
             Ok(Outcome::After(response, after)) => {
                 entry.record.status = Some(response.status().as_u16());
@@ -185,7 +186,8 @@ impl Forward {
         let websocket = wants_tunnel(parts);
         let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
         let head = outgoing(parts, &authority, websocket)?;
-        let body = body.take().map_or_else(Passing::empty, |body| Passing::up(body, &entry.traffic));
+        let flow = Some(&self.link.flow);
+        let body = body.take().map_or_else(Passing::empty, |body| Passing::up(body, &entry.traffic, flow));
         let mut kept = self.kept.lock().await;
         let sending = exchange::send(&self.link, &mut kept, &route, head.map(|()| body), entry);
         let sent = tokio::select! {
@@ -226,6 +228,7 @@ impl Pending {
 fn found(finding: &Finding) -> Refusal {
     let reason = match finding {
         Finding::Late(_) => Reason::HeadTimeout,
+        Finding::Crowded => return flow::crowded(),
         Finding::Head(HeadError::TooLong(_) | HeadError::TooManyHeaders) => Reason::LimitExceeded,
         Finding::Head(_) | Finding::Body(_) => Reason::Malformed,
     };

@@ -22,7 +22,9 @@ use tokio::{
 use super::{
     Limits,
     activity::Activity,
+    body::Way,
     chunked::{ChunkError, Scanner},
+    flow::{Flow, SHORT_HEAD},
     head::{self, Framing, HeadError},
     scratch,
 };
@@ -37,6 +39,8 @@ const LINGER_BYTES: usize = 4 << 20;
 pub(super) enum Finding {
     #[error(transparent)]
     Head(#[from] HeadError),
+    #[error("too many other heads are longer than {SHORT_HEAD} bytes, too")]
+    Crowded,
     #[error("the rest of the request head did not come within {0:?}")]
     Late(Duration),
     #[error(transparent)]
@@ -72,6 +76,7 @@ pub(super) struct Gate<S> {
     limits: Arc<Limits>,
     finding: Arc<OnceLock<Finding>>,
     activity: Arc<Activity>,
+    flow: Arc<Flow>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
@@ -82,6 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         limits: Arc<Limits>,
         finding: Arc<OnceLock<Finding>>,
         activity: Arc<Activity>,
+        flow: Arc<Flow>,
     ) -> Self {
         Self {
             io,
@@ -94,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             limits,
             finding,
             activity,
+            flow,
         }
     }
 
@@ -109,6 +116,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 match head::check(&self.buf, self.scanned, self.limits.head) {
                     Ok(Some(found)) => {
                         self.open(found);
+                        return Poll::Ready(Ok(true));
+                    }
+                    Ok(None) if self.buf.len() > SHORT_HEAD && !self.flow.long_head() => {
+                        self.refuse(Finding::Crowded);
                         return Poll::Ready(Ok(true));
                     }
                     Ok(None) => self.scanned = self.buf.len(),
@@ -157,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let was_empty = self.buf.is_empty();
-        let read = ready!(scratch::poll_read(&mut self.io, cx, &mut self.buf))?;
+        let read = ready!(scratch::poll_read(&mut self.io, cx, &mut self.buf, SHORT_HEAD))?;
         if was_empty && read > 0 {
             // From the wait for a request to the wait for the rest of its head.
             self.deadline = None;
@@ -177,7 +188,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             self.released = measure(&mut self.state, &self.buf).map_err(|error| self.broken(error))?;
             return Poll::Ready(Ok(()));
         }
-        let mut read = ReadBuf::new(out.initialize_unfilled());
+        let most = self.flow.piece().min(out.remaining());
+        let mut read = ReadBuf::new(out.initialize_unfilled_to(most));
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
         self.activity.touch();
         let received = read.filled();
@@ -268,6 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, data))?;
+        this.flow.wrote(Way::Down, written);
         this.activity.touch();
         Poll::Ready(Ok(written))
     }
@@ -279,6 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, data))?;
+        this.flow.wrote(Way::Down, written);
         this.activity.touch();
         Poll::Ready(Ok(written))
     }

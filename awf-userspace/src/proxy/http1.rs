@@ -14,10 +14,12 @@ use super::{
     connection::{Link, Tunnel, stopped},
     entry::Entry,
     exchange::Kept,
+    flow::LARGE,
     forward::{After, Forward},
     gate::Gate,
     head::MAX_HEADERS,
     judge::Mode,
+    paced::Paced,
     tunnel::{Leg, Watch},
 };
 use crate::policy::Host;
@@ -48,7 +50,8 @@ pub(super) async fn serve(
     let forward = Arc::new(Forward::new(link.clone(), mode, entry, kept));
     let finding = Arc::clone(forward.finding());
     let head = limits.head;
-    let gate = Gate::new(client.stream, client.received, limits, finding, Arc::clone(&link.activity));
+    let activity = Arc::clone(&link.activity);
+    let gate = Gate::new(client.stream, client.received, limits, finding, activity, Arc::clone(&link.flow));
     let service = service_fn({
         let forward = Arc::clone(&forward);
         move |request| {
@@ -58,7 +61,11 @@ pub(super) async fn serve(
     });
     let mut builder = Builder::new();
     // A command may close its side after the request, as `nc` does.
-    builder.half_close(true).preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(4 * head);
+    builder
+        .half_close(true)
+        .preserve_header_case(true)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(LARGE.max(4 * head));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(gate), service).with_upgrades());
     let mut stop = link.stop.clone();
     let served = tokio::select! {
@@ -90,8 +97,8 @@ async fn client_leg(upgrade: OnUpgrade) -> Option<Leg> {
 }
 
 async fn server_leg(upgrade: OnUpgrade) -> Option<Leg> {
-    let parts = upgraded(upgrade).await?.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some(joined(parts.io.into_inner(), &parts.read_buf, &[]))
+    let parts = upgraded(upgrade).await?.downcast::<TokioIo<Paced>>().ok()?;
+    Some(joined(parts.io.into_inner().into_inner(), &parts.read_buf, &[]))
 }
 
 async fn upgraded(upgrade: OnUpgrade) -> Option<Upgraded> {

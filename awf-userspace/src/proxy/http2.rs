@@ -31,13 +31,23 @@ use super::{
 };
 use crate::policy::{Denied, Reason};
 
-/// Streams at once on one connection; the usual limit of servers.
-pub(super) const MAX_STREAMS: u32 = 128;
-/// Bytes that may be on their way to us on one stream, and on all of a connection.
-pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
-pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Bytes of one stream that wait to be written.
-pub(super) const SEND_BUFFER: usize = 64 * 1024;
+/// What one connection may hold, on the command's side and to each of its servers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Windows {
+    /// Streams at once.
+    streams: u32,
+    /// Bytes that may be on their way to us on one stream.
+    pub(super) stream: u32,
+    /// And on all of a connection.
+    pub(super) connection: u32,
+    /// Bytes of one stream that wait to be written.
+    pub(super) send: usize,
+}
+
+/// For [`Limits::http2_large`] connections: what servers usually have, up to 26 MiB with eight servers.
+const LARGE: Windows = Windows { streams: 128, stream: 256 * 1024, connection: 1024 * 1024, send: 64 * 1024 };
+/// For the others: up to 2 MiB. RFC 9113 section 6.9.2 lets no connection have less than 65,535 bytes.
+const SMALL: Windows = Windows { streams: 32, stream: 32 * 1024, connection: 65_535, send: 16 * 1024 };
 /// Streams reset by the peer before they were even looked at (CVE-2023-44487); then the connection ends.
 const MAX_RESETS: usize = 20;
 
@@ -54,13 +64,13 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Inline {
     }
 }
 
-fn builder(exec: Inline, limits: &Limits) -> Builder<Inline> {
+fn builder(exec: Inline, limits: &Limits, windows: Windows) -> Builder<Inline> {
     let mut builder = Builder::new(exec);
     builder
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
+        .max_concurrent_streams(windows.streams)
+        .initial_stream_window_size(windows.stream)
+        .initial_connection_window_size(windows.connection)
+        .max_send_buf_size(windows.send)
         .max_pending_accept_reset_streams(MAX_RESETS)
         // What is a little too long is refused with a reason; h2 refuses the rest with a bare 431.
         .max_header_list_size(u32::try_from(2 * limits.head).unwrap_or(u32::MAX));
@@ -71,7 +81,9 @@ fn builder(exec: Inline, limits: &Limits) -> Builder<Inline> {
 /// with a server connection made before.
 pub(super) async fn serve(link: &Link, client: Leg, mode: Mode, mut entry: Entry, upstreams: Upstreams) {
     entry.speaks_http2();
-    let streams = Arc::new(Streams::new(link.clone(), mode, entry, upstreams));
+    let large = link.context.http2_large.try_acquire();
+    let windows = if large.is_ok() { LARGE } else { SMALL };
+    let streams = Arc::new(Streams::new(link.clone(), mode, entry, upstreams, windows));
     let service = service_fn({
         let streams = Arc::clone(&streams);
         move |request| {
@@ -81,7 +93,7 @@ pub(super) async fn serve(link: &Link, client: Leg, mode: Mode, mut entry: Entry
     });
     let (tasks, mut begun) = unbounded_channel();
     let io = TokioIo::new(Replay::new(client, Arc::clone(&link.activity)));
-    let builder = builder(Inline(tasks), &link.context.limits);
+    let builder = builder(Inline(tasks), &link.context.limits, windows);
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut running = FuturesUnordered::new();
     let mut stop = link.stop.clone();

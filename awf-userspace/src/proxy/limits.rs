@@ -15,6 +15,12 @@ pub struct Limits {
     pub attempts: usize,
     /// HTTP/2 connections of the command at once, which hold many requests, buffers and servers each.
     pub http2: usize,
+    /// Of those, so many with large windows and many streams at once.
+    pub http2_large: usize,
+    /// HTTP/1 connections that move much and have large buffers for it; the others have small ones.
+    pub bulk: usize,
+    /// Heads and ClientHellos of more than 8 KiB at once; the next one is refused.
+    pub long_heads: usize,
     /// From accept until it is known what the command speaks and to whom: its whole ClientHello or request
     /// line. Where only a client can speak first, `keep_alive` counts instead.
     pub first_byte: Duration,
@@ -49,6 +55,9 @@ impl Default for Limits {
             sockets: 32 * 1024,
             attempts: 128,
             http2: 128,
+            http2_large: 4,
+            bulk: 128,
+            long_heads: 256,
             first_byte: Duration::from_secs(10),
             hello: 64 * 1024,
             head: 64 * 1024,

@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     Limits,
     context::denied,
+    flow::{Flow, SHORT_HEAD},
     scratch,
     sni::{self, Hello},
     sniff::{Sniff, sniff},
@@ -46,11 +47,16 @@ pub(super) async fn listen(
     upstream: Option<&TcpStream>,
     patience: Duration,
     limits: &Limits,
+    flow: &Flow,
 ) -> Result<Spoken, Denied> {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(known) = classify(&client.received, limits)? {
             return Ok(known);
+        }
+        if client.received.len() > SHORT_HEAD && !flow.long_head() {
+            let message = format!("too many other connections begin with more than {SHORT_HEAD} bytes, too");
+            return Err(denied(Reason::LimitExceeded, message));
         }
         let quiet = upstream.filter(|_| client.received.is_empty());
         let Ok(event) = timeout_at(deadline, wait(&client.stream, quiet)).await else {
@@ -90,7 +96,7 @@ async fn wait(client: &TcpStream, upstream: Option<&TcpStream>) -> io::Result<Ev
 pub(super) fn read(client: &mut Leg) -> io::Result<Option<usize>> {
     let Leg { stream, received } = client;
     let read: io::Result<usize> = scratch::with(|buf| {
-        let read = stream.try_read(buf)?;
+        let read = stream.try_read(&mut buf[..SHORT_HEAD])?;
         received.extend_from_slice(&buf[..read]);
         Ok(read)
     });

@@ -15,7 +15,7 @@ use super::{
     context::{Context, Route},
     deny::Refusal,
     entry::Entry,
-    http2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW},
+    http2::Windows,
     seat::Permit,
     upstream,
 };
@@ -68,6 +68,7 @@ impl Upstreams {
     pub(super) async fn send(
         &self,
         context: &Context,
+        windows: Windows,
         route: &Route,
         mut request: Request<Passing>,
         entry: &mut Entry,
@@ -75,7 +76,7 @@ impl Upstreams {
         let slot = self.slot(route);
         let mut again = true;
         loop {
-            let mut shared = connected(context, &slot, route, entry).await?;
+            let mut shared = connected(context, windows, &slot, route, entry).await?;
             entry.record.ip = shared.ip;
             entry.record.via.clone_from(&shared.via);
             match shared.sender.try_send_request(request).await {
@@ -107,6 +108,7 @@ impl Upstreams {
 /// The connection in `slot`, made now if there is none that can be used.
 async fn connected(
     context: &Context,
+    windows: Windows,
     slot: &Slot,
     route: &Route,
     entry: &mut Entry,
@@ -127,7 +129,7 @@ async fn connected(
             (stream, entry.record.via.clone())
         }
     };
-    let shared = Shared { via, ..handshake(stream, permit, &route.dial, route.port).await? };
+    let shared = Shared { via, ..handshake(stream, permit, windows, route).await? };
     *slot = Way::Shared(shared.clone());
     Ok(shared)
 }
@@ -135,18 +137,18 @@ async fn connected(
 async fn handshake(
     stream: TcpStream,
     permit: Option<Permit>,
-    host: &Host,
-    port: u16,
+    windows: Windows,
+    route: &Route,
 ) -> Result<Shared, Refusal> {
     let ip = stream.peer_addr().ok().map(|address| address.ip());
     let mut builder = Builder::new(TokioExecutor::new());
     builder
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(windows.stream)
+        .initial_connection_window_size(windows.connection)
+        .max_send_buf_size(windows.send)
         .max_header_list_size(MAX_HEADERS);
     let handshake = builder.handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = handshake.map_err(|error| failed(host, port, &error))?;
+    let (sender, connection) = handshake.map_err(|error| failed(&route.dial, route.port, &error))?;
     // Ends by itself with the last sender and the last body.
     tokio::spawn(async move {
         if let Err(error) = connection.await {

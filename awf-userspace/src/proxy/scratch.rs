@@ -22,14 +22,16 @@ pub(super) fn with<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| work(scratch))
 }
 
-/// Appends what `io` has to `buf`; 0 at its end.
+/// Appends what `io` has, no more than `limit` bytes, to `buf`; 0 at its end.
 pub(super) fn poll_read<S: AsyncRead + Unpin>(
     io: &mut S,
     cx: &mut Context<'_>,
     buf: &mut BytesMut,
+    limit: usize,
 ) -> Poll<io::Result<usize>> {
     with(|scratch| {
-        let mut read = ReadBuf::new(scratch);
+        let most = limit.min(scratch.len());
+        let mut read = ReadBuf::new(&mut scratch[..most]);
         ready!(Pin::new(io).poll_read(cx, &mut read))?;
         buf.extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))

@@ -22,7 +22,9 @@ use super::{
     context::denied,
     deny::{self, Refusal},
     entry::Entry,
+    flow::{self, SHORT_HEAD},
     head::MAX_HEADERS,
+    http2::Windows,
     judge::{Judged, Mode, expired, judge, unreadable},
     multiplex::Upstreams,
     request,
@@ -34,14 +36,15 @@ pub(super) struct Streams {
     link: Link,
     mode: Mode,
     upstreams: Upstreams,
+    windows: Windows,
     seen: AtomicU64,
     /// Held by each request, so that it is recorded last.
     connection: Arc<Entry>,
 }
 
 impl Streams {
-    pub(super) fn new(link: Link, mode: Mode, entry: Entry, upstreams: Upstreams) -> Self {
-        Self { link, mode, upstreams, seen: AtomicU64::new(0), connection: Arc::new(entry) }
+    pub(super) fn new(link: Link, mode: Mode, entry: Entry, upstreams: Upstreams, windows: Windows) -> Self {
+        Self { link, mode, upstreams, windows, seen: AtomicU64::new(0), connection: Arc::new(entry) }
     }
 
     /// How many requests there were.
@@ -71,7 +74,7 @@ impl Streams {
             Ok(mut response) => {
                 request::strip_hop_by_hop(response.headers_mut());
                 entry.record.status = Some(response.status().as_u16());
-                response.map(|body| Passing::down(body, entry))
+                response.map(|body| Passing::down(body, entry, None))
             }
             Err(refusal) => deny::answer_stream(&refusal, &headers, entry),
         }
@@ -84,6 +87,7 @@ impl Streams {
         entry: &mut Entry,
     ) -> Result<Response<Incoming>, Refusal> {
         self.measure(&parts.headers)?;
+        self.make_room(&parts.headers, entry)?;
         let to = request::stream_destination(&parts.method, &parts.uri, &parts.headers);
         let to = to.map_err(unreadable)?;
         if let Some(host) = &to.host {
@@ -95,18 +99,32 @@ impl Streams {
         entry.record.url = Some(format!("http://{authority}{path}"));
         entry.allow(&route.rule);
         let head = outgoing(parts, &authority, path)?;
-        let head = head.map(|()| Passing::up(body, &entry.traffic));
-        let sending = self.upstreams.send(&self.link.context, &route, head, entry);
-        tokio::select! {
-            sent = sending => sent,
-            reason = self.link.activity.expired(Duration::ZERO) => Err(expired(reason, &host)),
+        let head = head.map(|()| Passing::up(body, &entry.traffic, None));
+        let context = &self.link.context;
+        let sending = self.upstreams.send(context, self.windows, &route, head, entry);
+        let response = tokio::select! {
+            sent = sending => sent?,
+            reason = self.link.activity.expired(Duration::ZERO) => return Err(expired(reason, &host)),
+        };
+        self.make_room(response.headers(), entry)?;
+        Ok(response)
+    }
+
+    /// Of long heads there are so many at once, here as in HTTP/1.
+    fn make_room(&self, headers: &HeaderMap, entry: &mut Entry) -> Result<(), Refusal> {
+        if size(headers) > SHORT_HEAD && entry.room.is_none() {
+            entry.room = self.link.context.shares.long_head();
+            if entry.room.is_none() {
+                return Err(flow::crowded());
+            }
         }
+        Ok(())
     }
 
     /// The bounds of HTTP/1 heads, for HTTP/2.
     fn measure(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let limit = self.link.context.limits.head;
-        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let size = size(headers);
         let message = match headers.len() {
             count if count > MAX_HEADERS => format!("the request has more than {MAX_HEADERS} headers"),
             _ if size > limit => format!("the request head is longer than {limit} bytes"),
@@ -114,6 +132,10 @@ impl Streams {
         };
         Err(Refusal::bad_request(denied(Reason::LimitExceeded, message)))
     }
+}
+
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// The request as the server gets it: the judged name as its `:authority` and no Host, nothing meant for a proxy.

@@ -39,14 +39,14 @@ pub(super) async fn serve(link: &Link, mut client: Leg, dst: SocketAddr, mut ent
         Some(_) => HEARING,
         None => patience(link, Some(port), stream.is_some()),
     };
-    let spoken = listen(&mut client, stream, patience, &context.limits).await;
+    let spoken = listen(&mut client, stream, patience, &context.limits, &link.flow).await;
     let refused = match (spoken, early) {
         (Ok(Spoken::Tls(sni)), early) => return tls(link, client, sni, dst, early, entry).await,
         (Ok(Spoken::Hidden(outer)), early) => return ech(link, client, outer, dst, early, entry).await,
         (Ok(Spoken::Http1), early) => {
             let kept = match early {
                 Ok(Early { route, stream: Ok(stream) }) => {
-                    Kept::on(stream, route.dial, route.port).await.ok()
+                    Kept::on(link, stream, route.dial, route.port).await.ok()
                 }
                 _ => None,
             };

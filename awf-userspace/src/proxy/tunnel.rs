@@ -29,7 +29,8 @@ mod watch;
 use watch::Eye;
 pub(super) use watch::Watch;
 
-/// Bytes at once from which splice(2) is cheaper than read(2) and write(2).
+/// Bytes at once from which splice(2) is cheaper than read(2) and write(2). No more is copied at once either: what
+/// the other side does not take stays in memory.
 const BULK: usize = 16 * 1024;
 
 /// A connected socket, and what was received from it but not yet passed on.
@@ -186,7 +187,8 @@ async fn pass_by_copy(
 
 /// One read and one write, neither of which waits: how many bytes were read, and those of them not written.
 fn copy(from: &TcpStream, to: &TcpStream, buf: &mut [u8]) -> io::Result<(usize, Vec<u8>)> {
-    let read = from.try_read(buf)?;
+    let most = buf.len().min(BULK);
+    let read = from.try_read(&mut buf[..most])?;
     if read == 0 {
         return Ok((0, Vec::new()));
     }

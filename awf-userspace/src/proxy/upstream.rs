@@ -353,7 +353,8 @@ mod tests {
     async fn without_a_spare_descriptor_the_second_address_waits_for_the_first_to_fail() {
         let (hole, _queued) = black_hole().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (good, silent) = (listener.local_addr().unwrap(), hole.local_addr().unwrap().as_socket().unwrap());
+        let (good, silent) =
+            (listener.local_addr().unwrap(), hole.local_addr().unwrap().as_socket().unwrap());
         let (spare, delay) = (Arc::new(Semaphore::new(1)), Duration::from_millis(20));
         let taken = Arc::clone(&spare).try_acquire_owned().unwrap();
         let held = timeout(20 * delay, race_with(&spare, &[silent, good], delay)).await;

@@ -2,12 +2,14 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
+use super::super::flow::Shares;
 use super::*;
 
 fn gate(io: DuplexStream, limits: Limits) -> (Gate<DuplexStream>, Arc<OnceLock<Finding>>) {
     let finding = Arc::default();
     let activity = Arc::new(Activity::new(limits.idle, limits.lifetime));
-    (Gate::new(io, BytesMut::new(), Arc::new(limits), Arc::clone(&finding), activity), finding)
+    let flow = Arc::new(Flow::new(&Shares::new(&limits)));
+    (Gate::new(io, BytesMut::new(), Arc::new(limits), Arc::clone(&finding), activity, flow), finding)
 }
 
 /// What comes through when `input` arrives in pieces of `size` bytes and then ends.

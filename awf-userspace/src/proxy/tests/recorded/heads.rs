@@ -124,7 +124,8 @@ async fn seen(input: &[u8]) -> Vec<Seen> {
     client.shutdown().await.unwrap();
     let limits = Arc::new(Limits { linger: Duration::from_millis(1), ..Limits::default() });
     let activity = Arc::new(Activity::new(limits.idle, limits.lifetime));
-    let gate = Gate::new(server, BytesMut::new(), limits, Arc::default(), activity);
+    let flow = Arc::new(crate::proxy::flow::Flow::new(&crate::proxy::flow::Shares::new(&limits)));
+    let gate = Gate::new(server, BytesMut::new(), limits, Arc::default(), activity, flow);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
         let seen = Arc::clone(&seen);

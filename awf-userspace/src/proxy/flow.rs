@@ -1,0 +1,185 @@
+//! How many bytes one HTTP/1 connection may hold: little as a rule, so that thousands whose other side does not read
+//! fit into memory, and more for the few that are found to move much, or have a long head.
+//!
+//! Of a body [`SMALL`] bytes are read at a time, and nothing more is taken before they are written. From [`BULK`]
+//! bytes on it is [`LARGE`], if one of [`Limits::bulk`] shares is left; they are kept to the connection's end, since
+//! so is the library's larger buffer.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Limits, body::Way, context::denied, deny::Refusal};
+use crate::policy::Reason;
+
+/// What each connection may have of a head: what servers accept without being told (nginx's
+/// large_client_header_buffers, Apache's LimitRequestFieldSize).
+pub(super) const SHORT_HEAD: usize = 8 * 1024;
+/// A read that fills hyper's first buffer, of 8 KiB, makes it double the next (hyper's proto/h1/io.rs).
+const SMALL: usize = 8 * 1024 - 1;
+/// Of a share.
+pub(super) const LARGE: usize = 256 * 1024;
+/// Bytes of one body from which a share is worth it.
+const BULK: usize = 64 * 1024;
+/// No answer is waited for.
+const NO_HEAD: usize = usize::MAX;
+
+/// The shares of all connections.
+#[derive(Clone, Debug)]
+pub(super) struct Shares {
+    bulk: Arc<Semaphore>,
+    long_heads: Arc<Semaphore>,
+}
+
+impl Shares {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let [bulk, long_heads] =
+            [limits.bulk, limits.long_heads].map(|shares| Arc::new(Semaphore::new(shares)));
+        Self { bulk, long_heads }
+    }
+
+    /// A share for one head longer than [`SHORT_HEAD`].
+    pub(super) fn long_head(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.long_heads).try_acquire_owned().ok()
+    }
+}
+
+/// One way through the connection.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Taken from the reader, not yet written.
+    held: AtomicUsize,
+    waiting: AtomicWaker,
+}
+
+/// What one connection holds.
+#[derive(Debug)]
+pub(super) struct Flow {
+    shares: Shares,
+    piece: AtomicUsize,
+    bulk: Mutex<Option<OwnedSemaphorePermit>>,
+    long_head: Mutex<Option<OwnedSemaphorePermit>>,
+    up: Pace,
+    down: Pace,
+    /// Bytes of the answer's head, or [`NO_HEAD`].
+    answer: AtomicUsize,
+    crowded: AtomicBool,
+}
+
+impl Flow {
+    pub(super) fn new(shares: &Shares) -> Self {
+        Self {
+            shares: shares.clone(),
+            piece: SMALL.into(),
+            bulk: Mutex::default(),
+            long_head: Mutex::default(),
+            up: Pace::default(),
+            down: Pace::default(),
+            answer: NO_HEAD.into(),
+            crowded: false.into(),
+        }
+    }
+
+    fn pace(&self, way: Way) -> &Pace {
+        match way {
+            Way::Up => &self.up,
+            Way::Down => &self.down,
+        }
+    }
+
+    /// Bytes to be read at a time; of heads no more than of small bodies.
+    pub(super) fn piece(&self) -> usize {
+        if self.answer.load(Relaxed) == NO_HEAD { self.piece.load(Relaxed) } else { SMALL }
+    }
+
+    /// Ready once another piece may be taken.
+    pub(super) fn poll_room(&self, way: Way, cx: &Context<'_>) -> Poll<()> {
+        let pace = self.pace(way);
+        let is_room = || {
+            let (held, piece) = (pace.held.load(Relaxed), self.piece.load(Relaxed));
+            held == 0 || (piece > SMALL && held < piece)
+        };
+        if is_room() {
+            return Poll::Ready(());
+        }
+        pace.waiting.register(cx.waker());
+        if is_room() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// `bytes` of a body, of which `moved` came so far, were taken.
+    pub(super) fn took(&self, way: Way, bytes: usize, moved: usize) {
+        self.pace(way).held.fetch_add(bytes, Relaxed);
+        if moved < BULK || self.piece.load(Relaxed) > SMALL {
+            return;
+        }
+        if let Ok(share) = Arc::clone(&self.shares.bulk).try_acquire_owned() {
+            *lock(&self.bulk) = Some(share);
+            self.piece.store(LARGE, Relaxed);
+        }
+    }
+
+    /// `bytes`, of a body or of what is around it, are on their way.
+    pub(super) fn wrote(&self, way: Way, bytes: usize) {
+        let pace = self.pace(way);
+        let less = |held: usize| Some(held.saturating_sub(bytes));
+        // It never refuses.
+        let _ = pace.held.fetch_update(Relaxed, Relaxed, less);
+        pace.waiting.wake();
+    }
+
+    /// Whether a head that is longer than [`SHORT_HEAD`] may be held.
+    pub(super) fn long_head(&self) -> bool {
+        let mut held = lock(&self.long_head);
+        if held.is_none() {
+            *held = self.shares.long_head();
+        }
+        held.is_some()
+    }
+
+    /// An answer is waited for: what is read is its head.
+    pub(super) fn expect_answer(&self) {
+        self.crowded.store(false, Relaxed);
+        self.answer.store(0, Relaxed);
+    }
+
+    pub(super) fn answered(&self) {
+        self.answer.store(NO_HEAD, Relaxed);
+    }
+
+    /// `bytes` were read from the server; whether they may be held.
+    pub(super) fn read(&self, bytes: usize) -> bool {
+        let count = |so_far: usize| (so_far != NO_HEAD).then(|| so_far + bytes);
+        let Ok(before) = self.answer.fetch_update(Relaxed, Relaxed, count) else { return true };
+        let fits = before + bytes <= SHORT_HEAD || self.long_head();
+        self.crowded.fetch_or(!fits, Relaxed);
+        fits
+    }
+
+    /// Whether a head was refused because too many others are long.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded.load(Relaxed)
+    }
+
+    /// There is no HTTP any more.
+    pub(super) fn end(&self) {
+        lock(&self.bulk).take();
+        lock(&self.long_head).take();
+    }
+}
+
+/// The refusal of one long head too many.
+pub(super) fn crowded() -> Refusal {
+    let message = format!("too many other heads are longer than {SHORT_HEAD} bytes, too");
+    Refusal::busy(denied(Reason::LimitExceeded, message))
+}
+
+fn lock<T>(share: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    share.lock().unwrap_or_else(PoisonError::into_inner)
+}
