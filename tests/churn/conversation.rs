@@ -4,18 +4,22 @@ use std::{future::Future, io, rc::Rc, time::Duration};
 
 use harness::soak::{
     http::{self, get, response},
-    wire::{self, ALLOWED, HTTP_PORT, TLS_PORT},
+    http2, is_serverless,
+    wire::{self, ALLOWED, DENIED, HTTP_PORT, HTTP2_PORT, TLS_PORT},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use crate::World;
 
 /// A step that takes longer has failed. Generous: the machine has other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Less than awf-bpf waits for the first byte where only a client can begin.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// A connection that speaks the commands of [`wire`].
 pub(crate) type Held = TcpStream;
@@ -39,6 +43,35 @@ const KINDS: [&str; 16] = [
     "events",
     "bulk",
 ];
+/// Those of a slot that needs no server.
+const SERVERLESS: [&str; 3] = ["nothing said", "nothing said", "http, refused and kept alive"];
+
+/// What a slot holds, always: awf-bpf has room for so many connections because some need no server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Serverless,
+    /// Of HTTP/2 connections there may be 128 at once.
+    Http2,
+    Served,
+}
+
+impl Slot {
+    fn of(number: usize) -> Self {
+        match number {
+            _ if is_serverless(number) => Self::Serverless,
+            _ if number % 125 == 0 => Self::Http2,
+            _ => Self::Served,
+        }
+    }
+
+    fn kind(self, number: usize) -> &'static str {
+        match self {
+            Self::Serverless => SERVERLESS[number % SERVERLESS.len()],
+            Self::Http2 => "http/2",
+            Self::Served => KINDS[number % KINDS.len()],
+        }
+    }
+}
 
 /// Numbers that are the same in each run (Marsaglia, "Xorshift RNGs").
 pub(crate) struct Random(u64);
@@ -69,13 +102,17 @@ pub(crate) async fn slot(world: Rc<World>, held: Held, number: usize, time: Dura
         let until = Instant::now() + Duration::from_millis(random.between(least, most));
         until.min(world.end.get())
     };
-    let ended = hold(held, until(), number, false).await;
-    world.tally.note("tls, held from the start", ended);
+    let slot = Slot::of(number);
+    if slot == Slot::Serverless {
+        world.tally.note("nothing said from the start", keep_silent(held, until()).await);
+    } else {
+        world.tally.note("tls, held from the start", hold(held, until(), number, false).await);
+    }
     for turn in 1.. {
         if Instant::now() >= world.end.get() {
             return;
         }
-        let kind = KINDS[(number + turn * 7) % KINDS.len()];
+        let kind = slot.kind(number + turn * 7);
         let ended = converse(&world, kind, until(), number + turn).await;
         world.tally.note(kind, ended);
     }
@@ -89,12 +126,18 @@ async fn converse(world: &World, kind: &str, until: Instant, number: usize) -> i
         "http, kept alive" => keep_alive(world, until, number).await,
         "websocket" => hold(open_websocket(world, number).await?, until, number, true).await,
         "events" => events(world, until, number).await,
+        "http/2" => http2(world, until, number).await,
+        "nothing said" => keep_silent(dial(world, world.patient(number)).await?, until).await,
+        "http, refused and kept alive" => keep_refused(world, until, number).await,
         _ => bulk(world, until, number).await,
     }
 }
 
-/// Every tenth goes by a CONNECT.
-pub(crate) async fn open_tunnel(world: &World, number: usize) -> io::Result<Held> {
+/// Every tenth tunnel goes by a CONNECT.
+pub(crate) async fn open_first(world: &World, number: usize) -> io::Result<Held> {
+    if is_serverless(number) {
+        return dial(world, world.patient(number)).await;
+    }
     if number % 10 == 9 { open_connect(world).await } else { open_tls(world, number).await }
 }
 
@@ -193,15 +236,48 @@ async fn events(world: &World, until: Instant, number: usize) -> io::Result<()> 
     Ok(())
 }
 
-/// A download and an upload of some megabytes, and then silence.
+async fn http2(world: &World, until: Instant, number: usize) -> io::Result<()> {
+    let mut sender = patiently(http2::connect(dial(world, world.http2(number)).await?)).await?;
+    let (mut random, host) = (Random::new(number), format!("{ALLOWED}:{HTTP2_PORT}"));
+    while Instant::now() < until {
+        patiently(http2::get(&mut sender, &host)).await?;
+        sleep_until(until.min(Instant::now() + Duration::from_millis(random.between(500, 4000)))).await;
+    }
+    Ok(())
+}
+
+/// Asks for what is refused, again and again on one connection, for which nothing is dialled.
+async fn keep_refused(world: &World, until: Instant, number: usize) -> io::Result<()> {
+    let mut stream = dial(world, world.http(number)).await?;
+    let (mut random, host) = (Random::new(number), format!("{DENIED}:{HTTP_PORT}"));
+    while Instant::now() < until {
+        let head = patiently(get(&mut stream, &host, "/", "")).await?;
+        expect(&head, "http/1.1 403 ")?;
+        sleep_until(until.min(Instant::now() + Duration::from_millis(random.between(1000, 8000)))).await;
+    }
+    Ok(())
+}
+
+/// Says nothing, for as long as awf-bpf bears that, and must not be cut off.
+async fn keep_silent(mut stream: TcpStream, until: Instant) -> io::Result<()> {
+    let until = until.min(Instant::now() + SILENCE);
+    match timeout_at(until, stream.read(&mut [0])).await {
+        Err(_) => Ok(()),
+        Ok(Ok(_)) => Err(io::Error::other("it was closed")),
+        Ok(Err(error)) => Err(error),
+    }
+}
+
+/// Downloads and an upload of some megabytes, one connection after the other, and then silence.
 async fn bulk(world: &World, until: Instant, number: usize) -> io::Result<()> {
-    let mut stream = open_tls(world, number).await?;
     let bytes = Random::new(number).between(1, 4) << 20;
-    wire::download(&mut stream, bytes).await?;
-    wire::upload(&mut stream, bytes).await?;
     let mut clear = dial(world, world.http(number)).await?;
     let path = format!("/bytes/{bytes}");
     let lines = "Connection: close\r\n";
     expect(&patiently(get(&mut clear, &host(), &path, lines)).await?, "http/1.1 200 ")?;
+    drop(clear);
+    let mut stream = open_tls(world, number).await?;
+    wire::download(&mut stream, bytes).await?;
+    wire::upload(&mut stream, bytes).await?;
     hold(stream, until, number, false).await
 }

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use harness::soak::wire::{HTTP_PORT, TLS_PORT};
+use harness::soak::wire::{HTTP_PORT, HTTP2_PORT, TLS_PORT};
 use tokio::{
     sync::Semaphore,
     task::{JoinSet, LocalSet},
@@ -51,6 +51,19 @@ impl World {
 
     fn http(&self, number: usize) -> SocketAddr {
         (self.addrs[number % 2], HTTP_PORT).into()
+    }
+
+    fn http2(&self, number: usize) -> SocketAddr {
+        (self.addrs[number % 2], HTTP2_PORT).into()
+    }
+
+    /// Where whoever dials may take long to say something.
+    fn patient(&self, number: usize) -> SocketAddr {
+        match number % 3 {
+            0 => self.proxy,
+            1 => (self.addrs[number % 2], 80).into(),
+            _ => (self.addrs[number % 2], 443).into(),
+        }
     }
 }
 
@@ -88,7 +101,7 @@ async fn load(world: Rc<World>, count: usize, time: Duration) {
 
     world.end.set(Instant::now() + time);
     let mut tasks = JoinSet::new();
-    for (number, held) in held.into_iter().enumerate() {
+    for (number, held) in held {
         tasks.spawn_local(conversation::slot(Rc::clone(&world), held, number, time));
     }
     hostility(&world).await;
@@ -100,8 +113,8 @@ async fn load(world: Rc<World>, count: usize, time: Duration) {
     file("leave").await;
 }
 
-/// Opens that many tunnels, and no more a second than [`OPENING`].
-async fn open(world: &Rc<World>, count: usize) -> Vec<Held> {
+/// Opens that many connections, and no more a second than [`OPENING`].
+async fn open(world: &Rc<World>, count: usize) -> Vec<(usize, Held)> {
     let mut tasks = JoinSet::new();
     let mut tick = interval(Duration::from_secs(1) / OPENING);
     let at_once = Arc::new(Semaphore::new(256));
@@ -110,10 +123,10 @@ async fn open(world: &Rc<World>, count: usize) -> Vec<Held> {
         let permit = Arc::clone(&at_once).acquire_owned().await.expect("it stays open");
         let world = Rc::clone(world);
         tasks.spawn_local(async move {
-            let opened = conversation::open_tunnel(&world, number).await;
+            let opened = conversation::open_first(&world, number).await;
             drop(permit);
-            world.tally.note("tunnel opened", opened.as_ref().map(drop));
-            opened.ok()
+            world.tally.note("opened", opened.as_ref().map(drop));
+            opened.ok().map(|held| (number, held))
         });
     }
     let mut held = Vec::with_capacity(count);

@@ -109,7 +109,7 @@ for s in million, mebibyte:
 #[test]
 fn ten_thousand_idle_connections_and_then_too_many() {
     // All of them, unless this machine has no descriptors for that: then as many as there may be.
-    let most = raise_descriptors(18_000).saturating_sub(100).min(10_000);
+    let most = raise_descriptors(20_000).saturating_sub(100).min(10_000);
     assert!(most > 1000, "this machine's descriptors do for {most} connections: raise ulimit -Hn");
     let lab = Lab::new();
     let load = r#"
@@ -143,6 +143,26 @@ stand()
 for s in deaf: reset(s)
 "#;
     withstand(&lab, &web(&lab), load, 64 << 10);
+}
+
+/// 48 KiB each, and large buffers for 128 of them: what else is on its way stays with the kernel and the server.
+#[test]
+fn three_thousand_downloads_that_nobody_reads_fit_into_memory() {
+    let most = raise_descriptors(3 * 3000 + 2000).saturating_sub(100) / 2;
+    assert!(most > 1000, "this machine's descriptors do for {most} downloads: raise ulimit -Hn");
+    let lab = Lab::new();
+    let load = r#"
+deaf = [dial(80, small=True) for n in range(MOST)]
+for s in deaf: s.sendall(b"GET /bytes/4000000 HTTP/1.1\r\nHost: allowed.test\r\n\r\n")
+for s in deaf:
+    p = select.poll()
+    p.register(s, select.POLLIN)
+    assert p.poll(60_000), "no answer"
+stand()
+for s in deaf: reset(s)
+"#;
+    let most = most.min(3000);
+    withstand(&lab, &web(&lab), &format!("MOST = {most}\n{load}"), (most as u64 * 48) + (96 << 10));
 }
 
 #[test]

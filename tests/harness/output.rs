@@ -1,6 +1,15 @@
 //! What a run left behind: exit status, streams, audit records; each check panics with all of it.
 
-use std::{ffi::OsString, fmt, os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    fs::File,
+    io::{BufRead as _, BufReader},
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -97,6 +106,24 @@ impl Output {
     pub fn audit(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}\n{self}"));
         self.audit_text().lines().map(parse).collect()
+    }
+
+    /// How many records there are of each decision and reason, without keeping them.
+    #[must_use]
+    #[track_caller]
+    pub fn verdicts(&self) -> BTreeMap<String, u64> {
+        let path = self.audit.join("audit.jsonl");
+        let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}\n{self}", path.display()));
+        let mut counts = BTreeMap::new();
+        for line in BufReader::new(file).lines() {
+            let line = line.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let record: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            let field = |name: &str| record[name].as_str().unwrap_or("-").to_owned();
+            *counts
+                .entry(format!("{} {} {}", field("event"), field("decision"), field("reason")))
+                .or_default() += 1;
+        }
+        counts
     }
 
     /// The line of `record`, as it was written.

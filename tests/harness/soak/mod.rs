@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! churn (inside, tests/churn) -> awf-bpf -> origin (in the world)
-//!   opens N idle tunnels      "held"   -> figures at rest    file `go`
+//!   opens N connections       "held"   -> figures at rest    file `go`
 //!   churns for the given time          -> a sample each few seconds
 //!   closes everything         "done"   -> nothing may be left file `leave`
 //! ```
 
 pub mod http;
+pub mod http2;
 mod origin;
 mod report;
 pub mod sample;
@@ -24,7 +25,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub use self::{origin::Origin, report::Report};
 use self::{
     sample::{Sample, sample},
-    wire::{ALLOWED, HTTP_PORT, TLS_PORT},
+    wire::{ALLOWED, HTTP_PORT, HTTP2_PORT, TLS_PORT},
 };
 use crate::{Lab, Process, hosts};
 
@@ -46,13 +47,15 @@ pub struct Plan {
 /// If awf-bpf or the load dies, or does not come to its end.
 #[must_use]
 pub fn run(plan: Plan, churn: &Path) -> Report {
-    let room = raise_descriptors(plan.connections);
+    let room = room_for(plan.connections);
     let hint = "raise the hard limit (ulimit -Hn), or take fewer --connections";
     assert!(plan.connections <= room, "this machine's descriptors do for {room} connections: {hint}");
     let lab = Lab::new();
     let origin = Origin::start(&lab);
     let churn = lab.dir().install(churn);
-    let allowed = format!("https://{ALLOWED}:{TLS_PORT},http://{ALLOWED}:{HTTP_PORT},https://{ALLOWED}");
+    let allowed = format!(
+        "https://{ALLOWED}:{TLS_PORT},http://{ALLOWED}:{HTTP_PORT},http://{ALLOWED}:{HTTP2_PORT},https://{ALLOWED}"
+    );
     let limit = plan.time + EDGES;
     let awf = lab.awf().allow(&allowed).args(["--summary", "never"]).limit(limit);
     let (count, seconds) = (plan.connections.to_string(), plan.time.as_secs().to_string());
@@ -75,7 +78,7 @@ pub fn run(plan: Plan, churn: &Path) -> Report {
     let out = awf.finish(process);
     out.ok();
     let leaks = origin.leaks.all();
-    Report::new(plan, &out.stdout(), [before, held, after], samples, leaks)
+    Report::new(plan, &out.stdout(), [before, held, after], samples, leaks, out.verdicts())
 }
 
 /// Samples until the load is over.
@@ -102,13 +105,33 @@ fn settled(process: &Process, before: Sample, begin: Instant) -> Sample {
     }
 }
 
-/// Makes room for `connections` in this process and in those it starts, as far as the machine lets it; for how many
-/// connections awf-bpf has room then (`session::limits` keeps three descriptors for each, and some for itself).
+/// Whether connection `number` of the load is one for which awf-bpf dials nothing: 16 of each 100.
 #[must_use]
-pub fn raise_descriptors(connections: usize) -> usize {
+pub const fn is_serverless(number: usize) -> bool {
+    number % 25 < 4
+}
+
+/// Descriptors that awf-bpf keeps back from connections (`session::limits`).
+const RESERVE: usize = 1024;
+/// Sockets of connections beyond those held: hostile ones, and those that are just being closed.
+const CHURN: usize = 500;
+
+/// Makes room for `connections` of the load; for how many there is room. awf-bpf is the narrowest: it has two sockets
+/// for each that needs a server.
+#[must_use]
+pub fn room_for(connections: usize) -> usize {
+    let sockets = |connections: usize| connections * (2 * 84 + 16) / 100;
+    let free = raise_descriptors(sockets(connections) + CHURN + RESERVE).saturating_sub(CHURN);
+    if sockets(connections) <= free { connections } else { free * 100 / (2 * 84 + 16) }
+}
+
+/// Raises the limit of descriptors to `wanted` in this process and in those it starts, as far as the machine lets it;
+/// how many sockets awf-bpf has for connections then.
+#[must_use]
+pub fn raise_descriptors(wanted: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let (soft, hard) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
-    let wanted = 4 * connections as u64 + 2048;
+    let wanted = wanted as u64;
     let set = |limit: u64, most: u64| {
         let limits = Rlimit { current: Some(limit), maximum: Some(most) };
         setrlimit(Resource::Nofile, limits).is_ok().then_some(limit)
@@ -119,5 +142,5 @@ pub fn raise_descriptors(connections: usize) -> usize {
         // A container may not let root raise the hard limit.
         set(wanted, hard.max(wanted)).or_else(|| set(hard, hard)).unwrap_or(soft)
     };
-    usize::try_from(now.saturating_sub(512) / 3).unwrap_or(usize::MAX)
+    usize::try_from(now).unwrap_or(usize::MAX).saturating_sub(RESERVE)
 }

@@ -1,4 +1,4 @@
-//! The origin of the soak: any address of the world, two ports, and a complaint about everything that should not
+//! The origin of the soak: any address of the world, three ports, and a complaint about everything that should not
 //! have come.
 
 use std::{
@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use super::{
-    http,
-    wire::{self, ALLOWED, HTTP_PORT, TLS_PORT},
+    http, http2,
+    wire::{self, ALLOWED, HTTP_PORT, HTTP2_PORT, TLS_PORT},
 };
 use crate::{Lab, hosts, seen::Seen};
 
@@ -44,7 +44,7 @@ impl Origin {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.expect("start the origin's runtime");
                 runtime.block_on(async {
-                    for port in [TLS_PORT, HTTP_PORT] {
+                    for port in [TLS_PORT, HTTP_PORT, HTTP2_PORT] {
                         let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await;
                         tokio::spawn(accept(listener.expect("listen as the soak's origin"), seen.clone()));
                     }
@@ -92,6 +92,15 @@ async fn serve(mut stream: TcpStream, to: SocketAddr, leaks: Seen<String>) -> io
             }
         })
         .await;
+    }
+    if to.port() == HTTP2_PORT {
+        let wanted = format!("{ALLOWED}:{HTTP2_PORT}");
+        let served = http2::serve(stream, move |host| {
+            if host != wanted {
+                leaks.push(format!("an HTTP/2 request for {host:?}"));
+            }
+        });
+        return served.await;
     }
     if wire::read_hello(&mut stream).await? != wire::hello(ALLOWED)[5..] {
         leaks.push("another ClientHello".to_owned());

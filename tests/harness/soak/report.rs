@@ -1,6 +1,6 @@
 //! What a soak came to, and whether that is good enough.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::Value;
 
@@ -27,6 +27,8 @@ pub struct Report {
     after: Sample,
     samples: Vec<Sample>,
     leaks: Vec<String>,
+    /// Of the audit.
+    verdicts: BTreeMap<String, u64>,
 }
 
 impl Report {
@@ -36,11 +38,12 @@ impl Report {
         [before, held, after]: [Sample; 3],
         samples: Vec<Sample>,
         leaks: Vec<String>,
+        verdicts: BTreeMap<String, u64>,
     ) -> Self {
         let line = stdout.lines().find(|line| line.starts_with('{'));
         let load = line.and_then(|line| serde_json::from_str(line).ok());
         let load = load.unwrap_or_else(|| panic!("the load reports nothing: {stdout}"));
-        Self { plan, load, before, held, after, samples, leaks }
+        Self { plan, load, before, held, after, samples, leaks, verdicts }
     }
 
     /// Everything that must not be. Empty: the soak passed.
@@ -83,7 +86,7 @@ impl Report {
         third.iter().map(|sample| sample.pss_kib as f64).sum::<f64>() / len as f64
     }
 
-    /// Memory that one idle tunnel takes, in KiB of PSS.
+    /// Memory that one connection at rest takes, in KiB of PSS.
     #[must_use]
     pub fn kib_per_idle(&self) -> f64 {
         self.held.pss_kib.saturating_sub(self.before.pss_kib) as f64 / self.plan.connections as f64
@@ -113,6 +116,10 @@ impl fmt::Display for Report {
         for (kind, result) in self.load["kinds"].as_object().into_iter().flatten() {
             writeln!(f, "{kind:24} {:>10} {:>8}", result["ok"], result["failed"])?;
         }
+        writeln!(f, "\n{:48} {:>10}", "on record", "count")?;
+        for (verdict, count) in &self.verdicts {
+            writeln!(f, "{verdict:48} {count:>10}")?;
+        }
         let peak = self.samples.iter().map(|sample| sample.pss_kib).max().unwrap_or_default();
         let (connections, seconds) =
             (self.load["connections"].as_u64().unwrap_or(0), self.plan.time.as_secs_f64());
@@ -123,7 +130,7 @@ impl fmt::Display for Report {
             "opened at first           {:.0} a second",
             self.load["opened_per_second"].as_f64().unwrap_or(0.0)
         )?;
-        writeln!(f, "memory of an idle tunnel  {:.2} KiB (PSS)", self.kib_per_idle())?;
+        writeln!(f, "memory of a connection    {:.2} KiB (PSS)", self.kib_per_idle())?;
         writeln!(f, "memory, highest           {:.1} MiB (PSS)", peak as f64 / 1024.0)?;
         writeln!(
             f,

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 pub const TLS_PORT: u16 = 9443;
 /// Where it speaks HTTP/1 in clear text.
 pub const HTTP_PORT: u16 = 9080;
+/// Where it speaks HTTP/2 in clear text.
+pub const HTTP2_PORT: u16 = 9081;
 /// What the policy allows.
 pub const ALLOWED: &str = "allowed.test";
 /// What it does not.

@@ -186,7 +186,7 @@ async fn small_messages_are_never_held_back() {
 }
 
 /// Keeps the process's log lines; used only where a test has the process to itself.
-struct Lines(std::sync::mpsc::Sender<String>);
+pub(super) struct Lines(pub(super) std::sync::mpsc::Sender<String>);
 
 impl log::Log for Lines {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
@@ -202,15 +202,22 @@ impl log::Log for Lines {
     fn flush(&self) {}
 }
 
-/// Runs again as a process of its own, whose descriptors it may use up.
+/// Runs `test` again as a process of its own; false in that process.
+pub(super) fn alone(test: &str) -> bool {
+    const ALONE: &str = "AWF_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return false;
+    }
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let ended = alone.args(["--exact", test]).env(ALONE, "1").output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    true
+}
+
+/// In a process whose descriptors it may use up.
 #[test]
 fn running_out_of_descriptors_is_survived_without_spinning() {
-    const ALONE: &str = "AWF_TEST_ALONE";
-    if std::env::var_os(ALONE).is_none() {
-        let name = "proxy::tests::life::running_out_of_descriptors_is_survived_without_spinning";
-        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
-        let ended = alone.args(["--exact", name]).env(ALONE, "1").output().unwrap();
-        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    if alone("proxy::tests::life::running_out_of_descriptors_is_survived_without_spinning") {
         return;
     }
     let (lines, logged) = std::sync::mpsc::channel();

@@ -1,0 +1,196 @@
+//! When everything is taken: who comes next is refused with its reason, and nobody else feels it.
+
+use std::sync::mpsc;
+
+use super::{
+    super::{flow::SHORT_HEAD, sni::build::hello},
+    life::{Lines, alone},
+    *,
+};
+use crate::{audit::Decision, policy::Reason};
+
+/// Sockets that the proxy may have.
+const SOCKETS: usize = 60;
+
+/// Waits until the proxy has so many sockets open.
+async fn used(lab: &Lab, sockets: usize) {
+    let context = lab.proxy.context();
+    let reached = async {
+        while context.sockets.used() != sockets {
+            tokio::task::yield_now().await;
+        }
+    };
+    let reached = timeout(PATIENCE, reached).await;
+    assert!(reached.is_ok(), "{} sockets in use, not {sockets}", context.sockets.used());
+}
+
+fn descriptors() -> u64 {
+    std::fs::read_dir("/proc/self/fd").unwrap().count() as u64
+}
+
+/// In a process of its own, which has not one descriptor more than it needs.
+#[test]
+fn when_all_sockets_are_taken_the_next_is_refused_and_the_others_go_on() {
+    if alone("proxy::tests::full::when_all_sockets_are_taken_the_next_is_refused_and_the_others_go_on") {
+        return;
+    }
+    let (lines, logged) = mpsc::channel();
+    log::set_boxed_logger(Box::new(Lines(lines))).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(filled_and_emptied());
+    assert_eq!(logged.try_iter().collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+async fn filled_and_emptied() {
+    let (server, port) = listener().await;
+    let limits = Limits { sockets: SOCKETS, attempts: 2, ..Limits::default() };
+    let lab = Lab::with(port, &["https://allowed.test:$P", "http://allowed.test:$P"], &[], limits).await;
+    // Ours and the server's end of each, and some that come and go.
+    let all = descriptors() + 2 * SOCKETS as u64 + 12;
+    let limit = rustix::process::Rlimit { current: Some(all), maximum: Some(all) };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+
+    let greeting = hello(Some("allowed.test"));
+    let mut tunnels = Vec::new();
+    for _ in 0..SOCKETS / 2 - 1 {
+        let mut client = lab.transparent(port).await;
+        client.write_all(&greeting).await.unwrap();
+        let mut upstream = accept(&server).await;
+        expect(&mut upstream, &greeting).await;
+        tunnels.push((client, upstream));
+    }
+    let (mut asking, mut waiting) = (lab.explicit().await, lab.transparent(port).await);
+    used(&lab, SOCKETS).await;
+    for _ in 0..200 {
+        // The reset may come as early as the connection.
+        if let Ok(mut late) = TcpStream::connect(lab.address).await {
+            assert_reset(&mut late).await;
+        }
+    }
+    let refused = lab.records(200).await;
+    assert!(refused.iter().all(|r| (r.decision, r.reason) == (Decision::Deny, Reason::LimitExceeded)));
+
+    // There, but nothing can be dialled for them: by HTTP, by CONNECT, by TLS.
+    send(
+        &mut asking,
+        &format!("GET http://allowed.test:{port}/ HTTP/1.1\r\nHost: allowed.test:{port}\r\n\r\n"),
+    )
+    .await;
+    assert!(head(&mut asking).await.starts_with("http/1.1 503 "));
+    waiting.write_all(&greeting).await.unwrap();
+    assert_eq!(rest(&mut waiting).await.len(), 7, "an alert");
+    drop(asking);
+    used(&lab, SOCKETS - 2).await;
+    untouched(&server).await;
+    let (mut connecting, filler) = (lab.explicit().await, lab.explicit().await);
+    used(&lab, SOCKETS).await;
+    send(
+        &mut connecting,
+        &format!("CONNECT allowed.test:{port} HTTP/1.1\r\nHost: allowed.test:{port}\r\n\r\n"),
+    )
+    .await;
+    refusal(&rest_text(&mut connecting).await, 503, "limit_exceeded");
+
+    for (client, upstream) in &mut tunnels {
+        client.write_all(b"ping").await.unwrap();
+        expect(upstream, b"ping").await;
+        upstream.write_all(b"pong").await.unwrap();
+        expect(client, b"pong").await;
+    }
+    drop((tunnels, connecting, filler));
+    used(&lab, 0).await;
+    let mut client = lab.transparent(port).await;
+    client.write_all(&greeting).await.unwrap();
+    expect(&mut accept(&server).await, &greeting).await;
+}
+
+/// Each request leads elsewhere, and no server reads what it is sent: the one before must not stay open.
+#[test]
+fn a_connection_has_one_server_at_a_time() {
+    if alone("proxy::tests::full::a_connection_has_one_server_at_a_time") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(one_server_after_the_other());
+}
+
+async fn one_server_after_the_other() {
+    let (server, port) = listener().await;
+    let limits = Limits { sockets: 2, ..Limits::default() };
+    let names: Vec<_> = (0..4).map(|n| format!("http://a{n}.test:$P")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let lab = Lab::with(port, &names, &[], limits).await;
+    let mut client = lab.explicit().await;
+    let mut servers = Vec::new();
+    let body = "x".repeat(1 << 20);
+    let before = descriptors();
+    for n in 0..4 {
+        let host = format!("a{n}.test:{port}");
+        let request =
+            format!("POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n", body.len());
+        send(&mut client, &request).await;
+        let mut upstream = accept(&server).await;
+        head(&mut upstream).await;
+        send(&mut upstream, "HTTP/1.1 204 No Content\r\n\r\n").await;
+        assert!(head(&mut client).await.starts_with("http/1.1 204 "), "{n}");
+        send(&mut client, &body).await;
+        used(&lab, 2).await;
+        servers.push(upstream);
+        // The servers' ends are ours; of the proxy's there is one.
+        let open = descriptors() - before;
+        assert_eq!(open, servers.len() as u64 + 2, "of {n}");
+    }
+}
+
+/// The attack: heads as long as they may be, as many as there are connections, and no answer to any.
+#[tokio::test]
+async fn long_heads_are_bounded_in_number() {
+    let (server, port) = listener().await;
+    let limits = Limits { long_heads: 2, ..Limits::default() };
+    let lab = Lab::with(port, &["http://allowed.test:$P", "https://allowed.test:$P"], &[], limits).await;
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: allowed.test\r\nConnection: close\r\nX: {}\r\n\r\n",
+        "x".repeat(2 * SHORT_HEAD)
+    );
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut client = lab.transparent(port).await;
+        send(&mut client, &long).await;
+        let mut upstream = accept(&server).await;
+        head(&mut upstream).await;
+        held.push((client, upstream));
+    }
+    let mut third = lab.transparent(port).await;
+    send(&mut third, &long).await;
+    refusal(&rest_text(&mut third).await, 503, "limit_exceeded");
+    // Half a hello that claims to be long.
+    let mut tls = lab.transparent(port).await;
+    let hello = [&[22, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb, 3, 3][..], &[0; 2 * SHORT_HEAD - 32]].concat();
+    tls.write_all(&hello).await.unwrap();
+    let mut end = Vec::new();
+    let _ = timeout(PATIENCE, tls.read_to_end(&mut end)).await.expect("an end in time");
+    assert_eq!(lab.connections(2).await[1].reason, Reason::LimitExceeded);
+
+    // Others are served; but for the long head of an answer there is no room either.
+    let short = "GET / HTTP/1.1\r\nHost: allowed.test\r\nConnection: close\r\n\r\n";
+    let answer =
+        |size: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: {}\r\n\r\n", "y".repeat(size));
+    for (size, status) in [(100, "200"), (2 * SHORT_HEAD, "503")] {
+        let mut client = lab.transparent(port).await;
+        send(&mut client, short).await;
+        let mut upstream = accept(&server).await;
+        head(&mut upstream).await;
+        send(&mut upstream, &answer(size)).await;
+        let text = rest_text(&mut client).await;
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+    }
+    // One that ends makes room.
+    let (mut client, mut upstream) = held.pop().unwrap();
+    send(&mut upstream, &answer(2 * SHORT_HEAD)).await;
+    assert!(rest_text(&mut client).await.starts_with("HTTP/1.1 200 "));
+    lab.connections(5).await;
+    let mut again = lab.transparent(port).await;
+    send(&mut again, &long).await;
+    head(&mut accept(&server).await).await;
+}
