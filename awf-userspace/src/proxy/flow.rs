@@ -143,8 +143,10 @@ impl Flow {
         held.is_some()
     }
 
-    /// An answer is waited for: what is read is its head.
+    /// A request goes out, perhaps on another socket than the one before: what that did not take is gone. What is
+    /// read now is the answer's head.
     pub(super) fn expect_answer(&self) {
+        self.up.held.store(0, Relaxed);
         self.crowded.store(false, Relaxed);
         self.answer.store(0, Relaxed);
     }
@@ -182,4 +184,68 @@ pub(super) fn crowded() -> Refusal {
 
 fn lock<T>(share: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     share.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn is_room(flow: &Flow, way: Way) -> bool {
+        flow.poll_room(way, &Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn one_piece_is_under_way_at_a_time_and_both_ways_are_apart() {
+        let flow = Flow::new(&Shares::new(&Limits::default()));
+        for (way, other) in [(Way::Up, Way::Down), (Way::Down, Way::Up)] {
+            flow.took(way, SMALL, SMALL);
+            assert!(!is_room(&flow, way) && is_room(&flow, other));
+            flow.wrote(way, SMALL - 1);
+            assert!(!is_room(&flow, way));
+            // A head and the frames of chunks are written as well.
+            flow.wrote(way, 200);
+            assert!(is_room(&flow, way));
+        }
+    }
+
+    #[test]
+    fn what_moves_much_gets_one_of_the_shares_and_keeps_it_to_the_end() {
+        let shares = Shares::new(&Limits { bulk: 1, ..Limits::default() });
+        let (one, two) = (Flow::new(&shares), Flow::new(&shares));
+        for flow in [&one, &two] {
+            flow.took(Way::Down, SMALL, BULK - 1);
+            assert_eq!(flow.piece(), SMALL);
+            flow.took(Way::Down, SMALL, BULK);
+        }
+        assert_eq!((one.piece(), two.piece()), (LARGE, SMALL));
+        assert!(is_room(&one, Way::Down));
+        one.took(Way::Down, LARGE, 2 * BULK);
+        assert!(!is_room(&one, Way::Down));
+        drop(one);
+        two.took(Way::Down, 1, 3 * BULK);
+        assert_eq!(two.piece(), LARGE);
+    }
+
+    /// Else the next upload on the connection would wait for ever.
+    #[test]
+    fn what_the_server_before_did_not_take_holds_up_nobody() {
+        let flow = Flow::new(&Shares::new(&Limits::default()));
+        flow.took(Way::Up, SMALL, SMALL);
+        flow.expect_answer();
+        assert!(is_room(&flow, Way::Up));
+    }
+
+    #[test]
+    fn the_first_bytes_of_an_answer_count_as_its_head() {
+        let shares = Shares::new(&Limits { long_heads: 0, ..Limits::default() });
+        let flow = Flow::new(&shares);
+        assert!(flow.read(1 << 20), "of a body");
+        flow.expect_answer();
+        assert!(flow.read(SMALL) && !flow.is_crowded());
+        assert!(!flow.read(2) && flow.is_crowded());
+        flow.expect_answer();
+        assert!(flow.read(SMALL) && !flow.is_crowded());
+    }
 }
