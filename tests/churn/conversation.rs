@@ -59,7 +59,7 @@ impl Slot {
     fn of(number: usize) -> Self {
         match number {
             _ if is_serverless(number) => Self::Serverless,
-            _ if number % 125 == 0 => Self::Http2,
+            _ if number.is_multiple_of(125) => Self::Http2,
             _ => Self::Served,
         }
     }

@@ -1,6 +1,6 @@
 //! Conversations that must be refused, and such as end badly in every phase.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
 use harness::soak::{
     http,
@@ -78,8 +78,8 @@ async fn converse(world: &World, kind: &str, number: usize) -> io::Result<()> {
             stream.shutdown().await?;
             expect(&patiently(http::response(&mut stream)).await?, "http/1.1 200 ")
         }
-        "slow head" => slowly(dial(world, world.http(number)).await?, b"GET / HTTP/1.1\r\nHost: a").await,
-        "slow hello" => slowly(dial(world, world.tls(number)).await?, &hello(ALLOWED)).await,
+        "slow head" => slowly(world, world.http(number), b"GET / HTTP/1.1\r\nHost: a").await,
+        "slow hello" => slowly(world, world.tls(number), &hello(ALLOWED)).await,
         _ => {
             let mut stream = dial(world, world.http(number)).await?;
             let request = format!("GET /bytes/30000000 HTTP/1.1\r\nHost: {}\r\n\r\n", host());
@@ -165,8 +165,9 @@ async fn reset(world: &World, kind: &str, number: usize) -> io::Result<()> {
 }
 
 /// A byte at a time, and then no more. Who is slower than that, on a machine with other things to do, is refused.
-async fn slowly(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
+async fn slowly(world: &World, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
     let begun = Instant::now();
+    let mut stream = dial(world, to).await?;
     for byte in bytes.iter().take(12) {
         match stream.write_all(&[*byte]).await {
             Err(_) if begun.elapsed() > FIRST_BYTE => return Ok(()),

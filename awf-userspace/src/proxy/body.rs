@@ -33,7 +33,7 @@ pub(super) enum Passing {
         flow: Option<Arc<Flow>>,
         moved: usize,
         /// Recorded when the body is gone.
-        _entry: Option<Entry>,
+        _entry: Option<Box<Entry>>,
     },
     Own(Full<Bytes>),
 }
@@ -48,7 +48,7 @@ impl Passing {
     /// A response's body; `entry` is recorded when it ends.
     pub(super) fn down(inner: Incoming, entry: Entry, flow: Option<&Arc<Flow>>) -> Self {
         let (traffic, flow) = (Arc::clone(&entry.traffic), flow.map(Arc::clone));
-        Self::Counted { inner, way: Way::Down, traffic, flow, moved: 0, _entry: Some(entry) }
+        Self::Counted { inner, way: Way::Down, traffic, flow, moved: 0, _entry: Some(Box::new(entry)) }
     }
 
     pub(super) fn own(bytes: Bytes) -> Self {
