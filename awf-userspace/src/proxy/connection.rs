@@ -154,9 +154,14 @@ async fn connected(
     let context = &link.context;
     let other = context.decide(Some(&host), None, port, Protocol::Other);
     let patience = patience(link, Some(port), other.is_ok());
-    let spoken =
-        listen(&mut client, upstream.as_ref().filter(|_| other.is_ok()), patience, &context.limits, &link.flow)
-            .await;
+    let spoken = listen(
+        &mut client,
+        upstream.as_ref().filter(|_| other.is_ok()),
+        patience,
+        &context.limits,
+        &link.flow,
+    )
+    .await;
     let refused = match (spoken, other) {
         (Ok(Spoken::Tls(sni)), other) => {
             let judged = agrees(context, sni, &host, port, other.is_ok());

@@ -1,7 +1,7 @@
 //! One HTTP/1 request to a server and its response; the connection is kept for the next request to the same
 //! place.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header::HOST};
 use hyper::{
@@ -32,7 +32,7 @@ const MAX_HEADERS: usize = 256;
 /// Bytes of the head of one response.
 const MAX_HEAD: usize = 64 * 1024;
 /// How long a kept connection gets to become idle after its response has ended.
-const SETTLE: std::time::Duration = std::time::Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Who reads what is sent on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +126,15 @@ impl Kept {
         self.task.0.abort();
         // It was aborted, or had ended before.
         let _ = (&mut self.task.0).await;
+    }
+
+    /// Closes its socket once what is on its way to the server has been written, or `time` is over: a server may answer
+    /// before it has read the request.
+    pub(super) async fn end(self, time: Duration) {
+        let Self { sender, mut task, .. } = self;
+        drop(sender);
+        // Aborted then, as it is dropped.
+        let _ = timeout(time, &mut task.0).await;
     }
 
     /// A new one to `place`; there is no other.

@@ -159,6 +159,14 @@ impl Forward {
         Ok(Outcome::After(Response::new(Passing::empty()), after))
     }
 
+    /// After the last request.
+    pub(super) async fn end(&self) {
+        let kept = self.kept.lock().await.take();
+        if let Some(kept) = kept {
+            kept.end(self.link.context.limits.linger).await;
+        }
+    }
+
     /// The server's socket of the requests before, which nobody needs any more.
     async fn drop_kept(&self) {
         let kept = self.kept.lock().await.take();

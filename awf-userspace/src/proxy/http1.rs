@@ -78,6 +78,7 @@ pub(super) async fn serve(
     if let Err(error) = served {
         log::debug!("HTTP connection: {error}");
     }
+    forward.end().await;
     match forward.take_after()? {
         After::WebSocket { client, upstream, entry } => {
             let (client, upstream) = (client_leg(client).await?, server_leg(upstream).await?);

@@ -19,6 +19,9 @@ pub(in crate::proxy) const RETRY: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2,
     0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
+/// Bytes of a ClientHello behind the first; post-quantum key shares and large tickets fit. Less than of the first one:
+/// nothing bounds how many tunnels hold such a beginning at once.
+const FURTHER: usize = 16 * 1024;
 /// Where the random of a ServerHello begins and ends, behind the message's header and legacy_version.
 const RANDOM: std::ops::Range<usize> = MESSAGE_HEADER + 2..MESSAGE_HEADER + 2 + RETRY.len();
 
@@ -55,8 +58,8 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// `limit`: the longest ClientHello, in bytes. Up to six times as much is held, if a client cuts it into records
-    /// of one byte.
+    /// `limit`: the longest first ClientHello, in bytes. Those behind it may have 16 KiB, and twice that as it comes,
+    /// in records.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let client =
@@ -156,6 +159,8 @@ impl Client {
             self.held.extend_from_slice(&before[..before.len() - bytes.len()]);
             if pass {
                 passed.append(&mut self.held);
+            } else if self.first.is_some() && self.held.len() > 2 * FURTHER {
+                return Err(Breach::TooLong(FURTHER));
             }
         }
         if self.held.is_empty() {
@@ -166,11 +171,13 @@ impl Client {
 
     /// Compares every whole hello in `message` with the first.
     fn judge(&mut self) -> Result<(), Breach> {
-        let broken = |hello| match hello {
-            Hello::Malformed(why) => Breach::Malformed(why),
-            _ => Breach::TooLong(self.limit),
-        };
-        while let Some(end) = end_of_hello(&self.message, self.limit).map_err(broken)? {
+        loop {
+            let limit = if self.first.is_some() { FURTHER.min(self.limit) } else { self.limit };
+            let broken = |hello| match hello {
+                Hello::Malformed(why) => Breach::Malformed(why),
+                _ => Breach::TooLong(limit),
+            };
+            let Some(end) = end_of_hello(&self.message, limit).map_err(broken)? else { return Ok(()) };
             let rest = self.message.split_off(end);
             let hello = read(&std::mem::replace(&mut self.message, rest));
             match &self.first {
@@ -179,7 +186,6 @@ impl Client {
                 Some(first) => return Err(breach(first, &hello)),
             }
         }
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
         body::Passing,
         connection::Link,
         entry::{Entry, Peer},
-        exchange,
+        exchange::{self, Kept},
         flow::{Flow, SHORT_HEAD},
         seat::Seat,
         sni::build::hello,
@@ -102,10 +102,10 @@ async fn filled_and_emptied() {
     refusal(&rest_text(&mut connecting).await, 503, "limit_exceeded");
 
     for (client, upstream) in &mut tunnels {
-        client.write_all(b"ping").await.unwrap();
-        expect(upstream, b"ping").await;
         upstream.write_all(b"pong").await.unwrap();
         expect(client, b"pong").await;
+        client.write_all(b"ping").await.unwrap();
+        expect(upstream, b"ping").await;
     }
     drop((tunnels, connecting, filler));
     used(&lab, 0).await;
@@ -114,47 +114,67 @@ async fn filled_and_emptied() {
     expect(&mut accept(&server).await, &greeting).await;
 }
 
+/// Bytes that no kernel buffers hold.
+const UNREAD: usize = 64 << 20;
+
+/// A kept connection to a server that has answered and not read the body, and that server's side of it.
+async fn answered_early(lab: &Lab, server: &TcpListener, port: u16) -> (Kept, TcpStream) {
+    let context = lab.proxy.context();
+    let host = crate::policy::Host::Name(DomainName::parse("allowed.test").unwrap());
+    let route = context.decide_any(&host, port).unwrap();
+    let link = Link {
+        context: Arc::clone(&context),
+        peer: Peer { owner: None, dst: None },
+        activity: Arc::new(Activity::new(PATIENCE, PATIENCE)),
+        stop: watch::Sender::new(false).subscribe(),
+        seat: Arc::new(Seat::new(context.sockets.clone())),
+        flow: Arc::new(Flow::new(&context.shares)),
+    };
+    let mut entry = Entry::new(&context, EventKind::Request, link.peer);
+    let body = Passing::own(vec![b'x'; UNREAD].into());
+    let request = ::http::Request::post("/").header("host", "allowed.test").body(body).unwrap();
+    let mut kept = None;
+    let (answer, upstream) =
+        tokio::join!(exchange::send(&link, &mut kept, &route, request, &mut entry), async {
+            let mut upstream = accept(server).await;
+            head(&mut upstream).await;
+            send(&mut upstream, "HTTP/1.1 204 No Content\r\n\r\n").await;
+            upstream
+        });
+    assert_eq!(answer.unwrap().status(), 204);
+    (kept.expect("it is kept"), upstream)
+}
+
+async fn rest_bytes(mut stream: TcpStream) -> usize {
+    let mut got = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut got)).await.expect("an end in time");
+    got.len()
+}
+
 /// The attack: a server that answers before it has read what it is sent, again and again. Each would keep a socket of
 /// ours open, which nothing counts.
 #[tokio::test]
 async fn a_server_that_is_given_up_is_let_go_whatever_it_has_not_read() {
-    const LENGTH: usize = 64 << 20;
     let (server, port) = listener().await;
     let lab = Lab::new(port, &["http://allowed.test:$P"]).await;
-    let context = lab.proxy.context();
-    let host = crate::policy::Host::Name(DomainName::parse("allowed.test").unwrap());
-    let route = context.decide_any(&host, port).unwrap();
-    for dropped in [false, true] {
-        let link = Link {
-            context: Arc::clone(&context),
-            peer: Peer { owner: None, dst: None },
-            activity: Arc::new(Activity::new(PATIENCE, PATIENCE)),
-            stop: watch::Sender::new(false).subscribe(),
-            seat: Arc::new(Seat::new(context.sockets.clone())),
-            flow: Arc::new(Flow::new(&context.shares)),
-        };
-        let mut entry = Entry::new(&context, EventKind::Request, link.peer);
-        let body = Passing::own(vec![b'x'; LENGTH].into());
-        let request = ::http::Request::post("/").header("host", "allowed.test").body(body).unwrap();
-        let mut kept = None;
-        let (answer, mut upstream) =
-            tokio::join!(exchange::send(&link, &mut kept, &route, request, &mut entry), async {
-                let mut upstream = accept(&server).await;
-                head(&mut upstream).await;
-                send(&mut upstream, "HTTP/1.1 204 No Content\r\n\r\n").await;
-                upstream
-            });
-        assert_eq!(answer.unwrap().status(), 204);
-        let kept = kept.expect("it is kept");
-        if dropped {
-            drop(kept)
-        } else {
-            kept.close().await
+    for way in 0..3 {
+        let (kept, upstream) = answered_early(&lab, &server, port).await;
+        match way {
+            0 => drop(kept),
+            1 => kept.close().await,
+            _ => kept.end(Duration::ZERO).await,
         }
-        let mut got = Vec::new();
-        let _ = timeout(PATIENCE, upstream.read_to_end(&mut got)).await.expect("an end in time");
-        assert!(got.len() < LENGTH, "all of it was still sent");
+        assert!(rest_bytes(upstream).await < UNREAD, "all of it was still sent");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_answers_early_still_gets_the_rest_of_the_request() {
+    let (server, port) = listener().await;
+    let lab = Lab::new(port, &["http://allowed.test:$P"]).await;
+    let (kept, upstream) = answered_early(&lab, &server, port).await;
+    let ((), got) = tokio::join!(kept.end(PATIENCE), rest_bytes(upstream));
+    assert!(got >= UNREAD, "{got} of {UNREAD} bytes");
 }
 
 /// The attack: heads as long as they may be, as many as there are connections, and no answer to any.

@@ -200,20 +200,29 @@ fn a_server_without_tls_decides_at_once() {
 
 #[test]
 fn what_is_held_is_bounded() {
-    let mut handshake = Handshake::new(LIMIT);
-    assert_eq!(handshake.client_sent(&hello(Some("a.test"))).unwrap().len(), hello(Some("a.test")).len());
-    assert_eq!(handshake.client_sent(&[22, 3, 1, 0, 4, 1, 0, 0xff, 0xfc]), Ok(vec![]));
-    for _ in 0..LIMIT - 5 {
-        assert_eq!(handshake.client_sent(&[22, 3, 1, 0, 1, 7]), Ok(vec![]));
+    let begun = |length: usize| {
+        let mut handshake = Handshake::new(LIMIT);
+        let first = hello(Some("a.test"));
+        assert_eq!(handshake.client_sent(&first).unwrap().len(), first.len());
+        let [_, a, b, c] = u32::try_from(length - MESSAGE_HEADER).unwrap().to_be_bytes();
+        let begun = handshake.client_sent(&[22, 3, 1, 0, 4, 1, a, b, c]);
+        (handshake, begun)
+    };
+    let (mut handshake, begins) = begun(FURTHER);
+    assert_eq!(begins, Ok(vec![]));
+    for piece in [1; 1000].into_iter().chain([FURTHER - MESSAGE_HEADER - 1001]) {
+        let record =
+            [&[22, 3, 1][..], &u16::try_from(piece).unwrap().to_be_bytes(), &vec![7; piece]].concat();
+        assert_eq!(handshake.client_sent(&record), Ok(vec![]));
     }
-    assert!(handshake.client.held.len() <= 6 * LIMIT && handshake.client.message.len() == LIMIT - 1);
-    assert!(handshake.client_sent(&[22, 3, 1, 0, 1, 7]).is_err());
-    let long = [22, 3, 1, 0, 4, 1, 0, 0xff, 0xfd];
-    let breach = passed(&mut Handshake::new(LIMIT), &[&hello(None)[..], &long].concat(), 99).1.unwrap_err();
-    assert_eq!(breach.reason(), Reason::LimitExceeded);
+    assert_eq!(begun(FURTHER + 1).1.unwrap_err().reason(), Reason::LimitExceeded);
+    // In records of one byte it is six times as long.
+    let (mut handshake, _) = begun(FURTHER);
+    let refused = (0..FURTHER).find_map(|_| handshake.client_sent(&[22, 3, 1, 0, 1, 7]).err());
+    assert_eq!(refused, Some(Breach::TooLong(FURTHER)));
+    assert!(handshake.client.held.len() <= 2 * FURTHER + 6);
 }
 
-/// A changed byte of the second hello never makes another name of it that passes.
 #[test]
 fn no_single_byte_change_of_the_second_passes_as_another_name() {
     let first = hello(Some("allowed.test"));
