@@ -50,6 +50,15 @@ pub enum JailError {
     HomeOutside { path: PathBuf },
     #[error("cannot make a home directory at {}: {action}: {source}", path.display())]
     Home { path: PathBuf, action: &'static str, source: io::Error },
+    #[error("cannot build the command's root file system: {step}: {source}{}", rootfs_hint(source))]
+    Rootfs { step: String, source: io::Error },
+    #[error(
+        "cannot make the new root file system the root: pivot_root: {0} (the root of this machine is no mount of its \
+         own, as in an initramfs or a chroot; --chroot off keeps the machine's)"
+    )]
+    Pivot(#[source] io::Error),
+    #[error("cannot start the command's first process: fork: {0}")]
+    Fork(#[source] io::Error),
     #[error("cannot restore {what}: {source}")]
     Restore { what: &'static str, source: io::Error },
     #[error("cannot {action}: {source}")]
@@ -110,6 +119,16 @@ fn closed_hint(closed: &[PathBuf]) -> String {
     match dirs.is_empty() {
         true => String::new(),
         false => format!(" (the user it runs as may not search {} of PATH)", dirs.join(", ")),
+    }
+}
+
+fn rootfs_hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::ELOOP | libc::EXDEV) => " (a path was exchanged meanwhile)",
+        Some(libc::ENOSYS | libc::EPERM) => {
+            " (needs Linux 5.12 and CAP_SYS_ADMIN, which containers filter; --chroot off goes without)"
+        }
+        _ => "",
     }
 }
 

@@ -2,36 +2,41 @@
 //! and becomes CMD. What it was told comes in a sealed memfd, what went wrong leaves by the status pipe; it prints
 //! nothing, because its standard streams are CMD's.
 //!
-//! What is not here yet: an own root, pid namespace and /proc, and a terminal of its own. Until then CMD sees the
-//! host's files with the rights of its user, minus what [`hide`] covers.
+//! With a [`rootfs::RootfsPlan`] it is the first process of a pid namespace and stays behind as CMD's [`init`]; CMD
+//! sees that root alone. Without one (`--chroot off`) it becomes CMD itself, which sees the host's files with the
+//! rights of its user, minus what [`hide`] covers. What is not here yet: a terminal of its own.
 
 pub mod accounts;
 pub mod cwd;
 pub mod error;
 pub mod hide;
 pub mod identity;
+pub mod init;
 pub mod landlock;
 pub mod lifeline;
 pub mod mounts;
 pub mod privileges;
 pub mod program;
 pub mod restore;
+pub mod root;
+pub mod rootfs;
 pub mod seccomp;
 pub mod selftest;
 pub mod spec;
 pub mod status;
 pub mod stdio;
+pub mod survey;
 pub mod unix_sockets;
 
-use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 pub use error::JailError;
 pub use identity::Identity;
+use init::Side;
 pub use spec::{InitSpec, Restore, SelfTest};
 
-use crate::sys::inherit;
+use crate::sys::inherit::{self, Inherited};
 use status::Status;
 
 /// First argument of a process that is to become CMD.
@@ -46,22 +51,47 @@ pub fn init_main() -> ExitCode {
         // Started by hand: there is nobody to report to.
         return ExitCode::from(SETUP_FAILED);
     };
-    let mut status = Status::new(inherited.status);
-    let Err(error) = become_command(inherited.spec, inherited.netns, &mut status);
-    status.failed(&error);
-    ExitCode::from(SETUP_FAILED)
+    let Inherited { spec, status, ending, netns } = inherited;
+    let mut status = Status::new(status);
+    match become_command(spec, &ending, netns, &mut status) {
+        // CMD has ended; we were its init.
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            status.failed(&error);
+            ExitCode::from(SETUP_FAILED)
+        }
+    }
 }
 
-/// The order matters: what needs privileges first, then the privileges themselves, then the filters that even the
-/// last steps are subject to.
+/// What CMD sees of files and mounts.
+fn view(spec: &InitSpec) -> Result<(), JailError> {
+    mounts::private_view(spec.root.is_some())?;
+    match &spec.root {
+        Some(plan) => {
+            root::enter(plan)?;
+            hide::apply(&[], &plan.sockets, None, &spec.identity)
+        }
+        None => {
+            mounts::freeze_cgroupfs()?;
+            hide::apply(&spec.hide, &spec.hide_sockets, spec.home_tmpfs.as_deref(), &spec.identity)
+        }
+    }
+}
+
+/// The order matters: what needs privileges first, then the filters that even the last steps are subject to, then
+/// the privileges themselves.
 fn become_command(
     spec: OwnedFd,
+    ending: &OwnedFd,
     netns: Option<OwnedFd>,
     status: &mut Status,
-) -> Result<Infallible, JailError> {
+) -> Result<u8, JailError> {
     lifeline::die_with_parent()?;
     let spec = InitSpec::receive(spec)?;
-    lifeline::check_parent(spec.parent)?;
+    match spec.root {
+        Some(_) => lifeline::check_reader(ending, spec.parent)?,
+        None => lifeline::check_parent(spec.parent)?,
+    }
     stdio::check()?;
 
     mounts::enter_network(netns, spec.private_network)?;
@@ -69,20 +99,24 @@ fn become_command(
         selftest::run(test)?;
     }
 
-    mounts::private_view()?;
-    mounts::freeze_cgroupfs()?;
-    hide::apply(&spec.hide, &spec.hide_sockets, spec.home_tmpfs.as_deref(), &spec.identity)?;
-
+    view(&spec)?;
     restore::limits(&spec.restore)?;
     privileges::make_unreadable()?;
     privileges::empty_bounding_set()?;
     privileges::lock_securebits()?;
+    privileges::no_new_privileges()?;
+    seccomp::install(spec.private_network)?;
+    if spec.root.is_some()
+        && let Side::Init(code) = init::split(ending)?
+    {
+        return Ok(code);
+    }
+    let parent = rustix::process::getppid();
     identity::assume(&spec.identity)?;
     privileges::drop_capabilities()?;
-    privileges::no_new_privileges()?;
     // Changing the uid cleared it.
     lifeline::die_with_parent()?;
-    lifeline::check_parent(spec.parent)?;
+    lifeline::check_unchanged(parent)?;
 
     let found = cwd::enter(&spec.cwd, &spec.identity.home)?;
     status.note(found.note());
@@ -90,8 +124,7 @@ fn become_command(
 
     let program = program::Prepared::new(&spec.argv, &spec.env)?;
     status.close_all_others()?;
-    seccomp::install(spec.private_network)?;
     restore::signals(&spec.restore)?;
     status.about_to_exec();
-    program.exec()
+    match program.exec()? {}
 }

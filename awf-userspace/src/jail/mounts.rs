@@ -10,6 +10,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount_change, mount_remou
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::error::JailError;
+use super::rootfs::MountPoint;
 use crate::sys::namespace;
 
 /// Enters the run's network namespace; `expected` and no descriptor is an error, never the host's network.
@@ -22,9 +23,12 @@ pub(super) fn enter_network(netns: Option<OwnedFd>, expected: bool) -> Result<()
     }
 }
 
-/// A mount table of its own, cut off from the host's in both directions, and System V and POSIX IPC of its own.
-pub(super) fn private_view() -> Result<(), JailError> {
-    namespace::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWIPC).map_err(JailError::Unshare)?;
+/// A mount table of its own, cut off from the host's in both directions, and System V and POSIX IPC of its own; for
+/// a root of its own (`with_root`) also its name and the cgroup it is in as the topmost one.
+pub(super) fn private_view(with_root: bool) -> Result<(), JailError> {
+    let root = UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
+    let more = if with_root { root } else { UnshareFlags::empty() };
+    namespace::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | more).map_err(JailError::Unshare)?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(|e| JailError::Propagation(e.into()))
 }
@@ -65,16 +69,22 @@ fn freeze(path: &Path) -> rustix::io::Result<()> {
     }
 }
 
-/// Mount points of cgroup (v1 and v2) file systems in a mountinfo table (proc_pid_mountinfo(5)).
+/// Mount points of cgroup (v1 and v2) file systems.
 fn cgroup_mounts(table: &[u8]) -> Vec<PathBuf> {
-    table.split(|byte| *byte == b'\n').filter_map(cgroup_mount).collect()
+    let is_cgroup = |mount: &MountPoint| matches!(&*mount.fs_type, "cgroup" | "cgroup2");
+    mount_table(table).into_iter().filter(is_cgroup).map(|mount| mount.at).collect()
 }
 
-fn cgroup_mount(line: &[u8]) -> Option<PathBuf> {
+/// What a mountinfo table says (proc_pid_mountinfo(5)); lines that cannot be understood are skipped.
+pub(super) fn mount_table(table: &[u8]) -> Vec<MountPoint> {
+    table.split(|byte| *byte == b'\n').filter_map(mount_point).collect()
+}
+
+fn mount_point(line: &[u8]) -> Option<MountPoint> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let mount_point = fields.nth(4)?;
+    let at = unescape(fields.nth(4)?);
     let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
-    matches!(fs_type, b"cgroup" | b"cgroup2").then(|| unescape(mount_point))
+    Some(MountPoint { at, fs_type: String::from_utf8_lossy(fs_type).into_owned() })
 }
 
 /// Blanks, tabs, newlines and backslashes are written as `\ooo`.

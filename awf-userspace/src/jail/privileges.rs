@@ -39,14 +39,15 @@ pub(super) fn lock_securebits() -> Result<(), JailError> {
 
 /// Empties the effective, permitted and inheritable sets, and checks that they are empty.
 pub(super) fn drop_capabilities() -> Result<(), JailError> {
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
-    };
-    set_capabilities(None, none).map_err(failed("drop the capabilities"))?;
+    keep_only(CapabilitySet::empty())
+}
+
+/// Leaves `kept` in the effective and permitted sets and nothing else anywhere, and checks it.
+pub(super) fn keep_only(kept: CapabilitySet) -> Result<(), JailError> {
+    let wanted = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, wanted).map_err(failed("drop the capabilities"))?;
     let left = capabilities(None).map_err(failed("read the capabilities"))?;
-    if left == none { Ok(()) } else { Err(JailError::CapabilitiesLeft) }
+    if left == wanted { Ok(()) } else { Err(JailError::CapabilitiesLeft) }
 }
 
 /// setuid and setgid files do nothing any more.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::JailError;
 use super::identity::Identity;
+use super::rootfs::RootfsPlan;
 use crate::sys::signalfd::SignalMask;
 
 const SEALS: SealFlags =
@@ -33,6 +34,9 @@ pub struct InitSpec {
     /// Unix sockets CMD must not see: what has become of a path since it was listed is left alone if it is no socket.
     #[serde(with = "os_paths", default)]
     pub hide_sockets: Vec<PathBuf>,
+    /// The root to build and to enter, with a pid namespace of its own; `None`: the host's stays.
+    #[serde(default)]
+    pub root: Option<RootfsPlan>,
     /// Where to make a HOME on a tmpfs, beneath one of the hidden directories.
     #[serde(with = "os_opt_path")]
     pub home_tmpfs: Option<PathBuf>,
@@ -75,6 +79,7 @@ impl InitSpec {
             identity,
             hide: Vec::new(),
             hide_sockets: Vec::new(),
+            root: None,
             home_tmpfs: None,
             self_test: None,
             restore: Restore::default(),
@@ -133,7 +138,7 @@ pub(super) mod os_path {
     }
 }
 
-mod os_paths {
+pub(super) mod os_paths {
     use super::*;
 
     pub(crate) fn serialize<S: serde::Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {

@@ -30,6 +30,46 @@ pub struct Failure {
     pub exit_code: u8,
 }
 
+/// How CMD ended, as its init tells: its own exit code says too little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Code(i32),
+    Signal(i32),
+}
+
+/// Length of [`Ending::to_bytes`].
+pub const ENDING_LEN: usize = 5;
+
+impl Ending {
+    pub(super) fn to_bytes(self) -> [u8; ENDING_LEN] {
+        let (kind, number) = match self {
+            Self::Code(code) => (b'C', code),
+            Self::Signal(signo) => (b'S', signo),
+        };
+        let [a, b, c, d] = number.to_ne_bytes();
+        [kind, a, b, c, d]
+    }
+
+    /// `None` for anything [`Ending::to_bytes`] does not write.
+    pub fn from_bytes(bytes: [u8; ENDING_LEN]) -> Option<Self> {
+        let [kind, number @ ..] = bytes;
+        let number = i32::from_ne_bytes(number);
+        match kind {
+            b'C' => Some(Self::Code(number)),
+            b'S' => Some(Self::Signal(number)),
+            _ => None,
+        }
+    }
+
+    /// The shell's rule.
+    pub(super) fn exit_code(self) -> u8 {
+        match self {
+            Self::Code(code) => code as u8,
+            Self::Signal(signo) => (128 + signo) as u8,
+        }
+    }
+}
+
 /// The writing end.
 #[derive(Debug)]
 pub(super) struct Status(File);

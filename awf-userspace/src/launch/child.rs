@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use tokio::io::unix::AsyncFd;
 
+use crate::jail::status::{ENDING_LEN, Ending};
 use crate::sys::async_fd::readable;
 
 /// How a process ended.
@@ -25,6 +26,16 @@ impl Exit {
         }
     }
 
+    /// As CMD's init tells it, through `pipe`; `None` when it did not get to it, or there is none.
+    fn told(pipe: &OwnedFd) -> Option<Self> {
+        let mut bytes = [0; ENDING_LEN];
+        let read = rustix::io::read(pipe, &mut bytes).ok()?;
+        match Ending::from_bytes(bytes).filter(|_| read == ENDING_LEN)? {
+            Ending::Code(code) => Some(Self::Code(code)),
+            Ending::Signal(signo) => Some(Self::Signal(signo)),
+        }
+    }
+
     fn of(status: &WaitIdStatus) -> Option<Self> {
         let code = status.exit_status().map(Self::Code);
         code.or_else(|| status.terminating_signal().map(Self::Signal))
@@ -40,23 +51,24 @@ impl fmt::Display for Exit {
     }
 }
 
-/// A child process. Dropped before it ended, it is killed.
+/// A child process: CMD, or its init, which ends with it. Dropped before it ended, it is killed.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
     pidfd: AsyncFd<OwnedFd>,
+    ending: OwnedFd,
     exit: Option<Exit>,
     notes: Vec<String>,
 }
 
 impl Child {
     /// Must run inside a tokio runtime with I/O enabled.
-    pub(super) fn new(pid: Pid, pidfd: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(pid: Pid, pidfd: OwnedFd, ending: OwnedFd) -> io::Result<Self> {
         let pidfd = readable(pidfd).map_err(|(pidfd, error)| {
             kill_and_reap(pidfd.as_fd());
             error
         })?;
-        Ok(Self { pid, pidfd, exit: None, notes: Vec::new() })
+        Ok(Self { pid, pidfd, ending, exit: None, notes: Vec::new() })
     }
 
     /// Its process id, in awf-bpf's pid namespace.
@@ -84,7 +96,7 @@ impl Child {
             }
             let mut ready = self.pidfd.readable().await?;
             match try_wait(ready.get_inner().as_fd())? {
-                Some(exit) => self.exit = Some(exit),
+                Some(exit) => self.exit = Some(Exit::told(&self.ending).unwrap_or(exit)),
                 None => ready.clear_ready(),
             }
         }

@@ -15,7 +15,7 @@ use super::report::{self, Told};
 use crate::jail::{INIT_ARG, InitSpec};
 use crate::sys::clone::{self, Plan};
 use crate::sys::exec::CStrArray;
-use crate::sys::inherit::{SPEC_FD, STATUS_FD};
+use crate::sys::inherit::{ENDING_FD, SPEC_FD, STATUS_FD};
 
 /// For the whole set-up, which takes milliseconds: a path on a server that does not answer may hang it.
 const SETUP_LIMIT: Duration = Duration::from_secs(30);
@@ -88,7 +88,8 @@ fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd), LaunchError> {
     init.parent = std::process::id();
     init.private_network = spec.netns.is_some();
     let memfd = init.seal().map_err(LaunchError::Spec)?;
-    let (status_read, status_write) = status_pipe().map_err(|e| LaunchError::StatusPipe(e.into()))?;
+    let (status_read, status_write) = pipe_to_us().map_err(|e| LaunchError::StatusPipe(e.into()))?;
+    let (ending_read, ending_write) = pipe_to_us().map_err(|e| LaunchError::StatusPipe(e.into()))?;
 
     let program = CString::new(spec.program.as_os_str().as_bytes())
         .map_err(|_| LaunchError::Program { path: spec.program.clone() })?;
@@ -96,8 +97,8 @@ fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd), LaunchError> {
     // Nothing of our environment: CMD's travels in the specification.
     let envp = CStrArray::new([]);
     let mut fds = vec![spec.stdio.stdin, spec.stdio.stdout, spec.stdio.stderr];
-    fds.extend([memfd.as_fd(), status_write.as_fd()]);
-    debug_assert_eq!((SPEC_FD, STATUS_FD), (3, 4), "the order of `fds`");
+    fds.extend([memfd.as_fd(), status_write.as_fd(), ending_write.as_fd()]);
+    debug_assert_eq!((SPEC_FD, STATUS_FD, ENDING_FD), (3, 4, 5), "the order of `fds`");
     fds.extend(spec.netns);
 
     let plan = Plan {
@@ -105,16 +106,17 @@ fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd), LaunchError> {
         argv: &argv,
         envp: &envp,
         cgroup: spec.cgroup,
+        first: init.root.is_some(),
         fds: &fds,
         status: STATUS_FD as usize,
     };
     let (pid, pidfd) = clone::spawn(&plan).map_err(|source| LaunchError::Clone { source })?;
-    let child = Child::new(pid, pidfd).map_err(LaunchError::Watch)?;
+    let child = Child::new(pid, pidfd, ending_read).map_err(LaunchError::Watch)?;
     Ok((child, status_read))
 }
 
 /// We read with the reactor, the child writes its few lines blocking.
-fn status_pipe() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+fn pipe_to_us() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
     Ok((read, write))

@@ -50,6 +50,8 @@ pub struct Plan<'a> {
     pub envp: &'a CStrArray,
     /// The cgroup v2 directory the child is born in.
     pub cgroup: BorrowedFd<'a>,
+    /// Whether the child is the first process of a pid namespace of its own.
+    pub first: bool,
     /// Becomes descriptors 0, 1, 2 … of the child; every other one is closed.
     pub fds: &'a [BorrowedFd<'a>],
     /// Index into `fds` of where a failure is reported.
@@ -71,7 +73,7 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<(Pid, OwnedFd)> {
         .collect::<Result<Vec<OwnedFd>, _>>()?;
     let numbers: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
     let mut pidfd: RawFd = -1;
-    let mut args = clone_args(plan.cgroup, &mut pidfd);
+    let mut args = clone_args(plan, &mut pidfd);
 
     // SAFETY: `args` is a valid clone_args of the given size whose pidfd points to a live integer. Without CLONE_VM
     // the child has its own copy of all memory and, like fork's, returns here once on that copy of this stack.
@@ -88,16 +90,17 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<(Pid, OwnedFd)> {
     }
 }
 
-fn clone_args(cgroup: BorrowedFd<'_>, pidfd: &mut RawFd) -> libc::clone_args {
+fn clone_args(plan: &Plan<'_>, pidfd: &mut RawFd) -> libc::clone_args {
     // CLONE_CLEAR_SIGHAND and CLONE_INTO_CGROUP do not fit the c_int that libc gives them.
     const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     const INTO_CGROUP: u64 = 0x2_0000_0000;
     // SAFETY: clone_args is plain integers, for which zero is "not used".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND | INTO_CGROUP;
+    let first = if plan.first { libc::CLONE_NEWPID as u64 } else { 0 };
+    args.flags = libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND | INTO_CGROUP | first;
     args.pidfd = &raw mut *pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
-    args.cgroup = cgroup.as_raw_fd() as u64;
+    args.cgroup = plan.cgroup.as_raw_fd() as u64;
     args
 }
 

@@ -10,14 +10,17 @@ use rustix::io::FdFlags;
 pub const SPEC_FD: RawFd = 3;
 /// Write end of the status pipe.
 pub const STATUS_FD: RawFd = 4;
+/// Write end of the pipe by which CMD's init tells how CMD ended.
+pub const ENDING_FD: RawFd = 5;
 /// The network namespace to enter, if there is one.
-pub const NETNS_FD: RawFd = 5;
+pub const NETNS_FD: RawFd = 6;
 
 /// What the parent passed besides stdin, stdout and stderr.
 #[derive(Debug)]
 pub struct Inherited {
     pub spec: OwnedFd,
     pub status: OwnedFd,
+    pub ending: OwnedFd,
     pub netns: Option<OwnedFd>,
 }
 
@@ -32,7 +35,12 @@ pub fn take() -> io::Result<Inherited> {
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Err(io::Error::from_raw_os_error(libc::EALREADY));
     }
-    Ok(Inherited { spec: adopt(SPEC_FD)?, status: adopt(STATUS_FD)?, netns: adopt(NETNS_FD).ok() })
+    Ok(Inherited {
+        spec: adopt(SPEC_FD)?,
+        status: adopt(STATUS_FD)?,
+        ending: adopt(ENDING_FD)?,
+        netns: adopt(NETNS_FD).ok(),
+    })
 }
 
 /// Closes every descriptor from 3 up except `kept`. For the single-threaded `__init`, when it owns nothing else.
@@ -50,9 +58,27 @@ pub fn keep_only(kept: BorrowedFd<'_>) -> io::Result<()> {
     close_range(kept as u32 + 1, u32::MAX)
 }
 
+/// Closes every descriptor except the two `kept`, the standard streams too. For a process that has nothing more to
+/// say to anyone else.
+///
+/// # Errors
+/// What `close_range(2)` says.
+pub fn close_all_but(kept: [BorrowedFd<'_>; 2]) -> io::Result<()> {
+    let mut kept = kept.map(|fd| fd.as_raw_fd() as u32);
+    kept.sort_unstable();
+    let mut first = 0;
+    for fd in kept {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = fd + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
 fn close_range(first: u32, last: u32) -> io::Result<()> {
-    // SAFETY: no memory is involved. `keep_only` is documented for a process that owns nothing else by then;
-    // whatever is open here came from outside and has no owner.
+    // SAFETY: no memory is involved. The callers are documented for a process that uses nothing else from then on;
+    // whatever is open here came from outside, or belongs to what is never dropped.
     match unsafe { libc::close_range(first, last, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

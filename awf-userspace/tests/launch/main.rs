@@ -4,6 +4,7 @@
 mod escape;
 mod hidden;
 mod identity;
+mod root;
 mod seccomp;
 mod start;
 #[path = "../launch_support/mod.rs"]

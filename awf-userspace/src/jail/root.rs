@@ -1,0 +1,246 @@
+//! Builds the root that was planned, in a mount namespace of our own, and enters it.
+//!
+//! Everything goes by descriptors: a source is opened without following any link and cloned; a mount point is opened
+//! beneath the new root, likewise. Whoever swaps a path for a link meanwhile gets an error, not a mount elsewhere.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    FileType, Mode, OFlags, RawMode, ResolveFlags, fstat, mkdirat, mknodat, openat2, symlinkat,
+};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
+use rustix::process::{chdir, fchdir, pivot_root, umask};
+
+use super::error::JailError;
+use super::rootfs::{KernelFs, RootfsPlan, Step};
+use crate::sys::mount_attr::{self, NODEV, NOSUID, RDONLY};
+
+const NO_LINKS: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_SYMLINKS);
+/// Exists everywhere, and nothing is bound from it: here the new root lies until it is entered.
+const PLACE: &str = "/proc";
+/// `tty` on Debian and its kin, and what glibc's grantpt(3) expects.
+const TTY_GROUP: &str = "5";
+
+/// Builds what `plan` says and makes it the root of this process; the host's mounts are out of reach afterwards.
+/// Needs a mount namespace of our own, and the pid namespace whose /proc it shall be.
+pub(super) fn enter(plan: &RootfsPlan) -> Result<(), JailError> {
+    // The caller's mask must not close what CMD needs.
+    let mask = umask(Mode::empty());
+    let mut building = Building::begin()?;
+    for step in &plan.steps {
+        building.carry_out(step).map_err(|source| JailError::Rootfs { step: describe(step), source })?;
+    }
+    building.enter()?;
+    umask(mask);
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Building {
+    host: OwnedFd,
+    root: OwnedFd,
+    /// Of the file systems made here: nothing is made in any other.
+    devices: Vec<u64>,
+}
+
+impl Building {
+    fn begin() -> Result<Self, JailError> {
+        let failed =
+            |what: &'static str| move |source: io::Error| JailError::Rootfs { step: what.to_owned(), source };
+        let host = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| failed("open the host's root")(e.into()))?;
+        // No nodev: its /dev is a directory of this file system.
+        let root = memory(0o755, (0, 0), MountAttrFlags::MOUNT_ATTR_NOSUID)
+            .map_err(failed("make a tmpfs for the new root"))?;
+        move_mount(&root, "", &host, PLACE.trim_start_matches('/'), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(|e| failed("mount the new root")(e.into()))?;
+        let device = fstat(&root).map_err(|e| failed("look at the new root")(e.into()))?.st_dev;
+        Ok(Self { host, root, devices: vec![device] })
+    }
+
+    fn carry_out(&mut self, step: &Step) -> io::Result<()> {
+        match step {
+            Step::Dir { at, mode } => self.dir(at, *mode),
+            Step::Link { at, to } => {
+                let (parent, name) = self.parent(at)?;
+                Ok(symlinkat(to, parent.as_fd(), name)?)
+            }
+            Step::File { at, content } => self.file(at, content),
+            Step::Bind { from, at, dir, writable } => {
+                let access = if *writable { 0 } else { RDONLY };
+                let source = open_in(self.host.as_fd(), from)?;
+                check_kind(&source, *dir)?;
+                if !*dir && FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
+                    return Err(Errno::XDEV.into());
+                }
+                self.bind(&source, at, *dir, access, OpenTreeFlags::AT_RECURSIVE)
+            }
+            Step::Cover { from, at, dir } => {
+                let source = open_in(self.root.as_fd(), from)?;
+                self.bind(&source, at, *dir, RDONLY, OpenTreeFlags::empty())
+            }
+            Step::Tmpfs { at, mode, owner } => {
+                let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+                let mount = memory(*mode, *owner, attributes)?;
+                self.devices.push(fstat(&mount)?.st_dev);
+                self.mount(&mount, at)
+            }
+            Step::Kernel { at, what } => self.kernel(at, *what),
+            Step::Device { at, major, minor } => self.device(at, *major, *minor),
+        }
+    }
+
+    fn dir(&self, at: &Path, mode: u32) -> io::Result<()> {
+        let (parent, name) = self.parent(at)?;
+        Ok(mkdirat(parent.as_fd(), name, Mode::from_raw_mode(mode as RawMode))?)
+    }
+
+    fn file(&self, at: &Path, content: &[u8]) -> io::Result<()> {
+        let (parent, name) = self.parent(at)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(parent.as_fd(), name, flags, Mode::from_raw_mode(0o644))?;
+        io::Write::write_all(&mut std::fs::File::from(file), content)
+    }
+
+    fn bind(
+        &self,
+        source: &OwnedFd,
+        at: &Path,
+        dir: bool,
+        access: u64,
+        depth: OpenTreeFlags,
+    ) -> io::Result<()> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | depth;
+        let tree = open_tree(source, "", flags)?;
+        let recursive = depth.contains(OpenTreeFlags::AT_RECURSIVE);
+        mount_attr::set(tree.as_fd(), access | NOSUID | NODEV, recursive)?;
+        let target = open_in(self.root.as_fd(), at)?;
+        check_kind(&target, dir)?;
+        put(&tree, &target)
+    }
+
+    fn mount(&self, mount: &OwnedFd, at: &Path) -> io::Result<()> {
+        put(mount, &open_in(self.root.as_fd(), at)?)
+    }
+
+    fn kernel(&self, at: &Path, what: KernelFs) -> io::Result<()> {
+        let (name, options): (_, &[(&str, &str)]) = match what {
+            KernelFs::Proc => ("proc", &[("hidepid", "2")]),
+            KernelFs::Sys => ("sysfs", &[]),
+            KernelFs::Cgroup => ("cgroup2", &[]),
+            KernelFs::Devpts => ("devpts", &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", TTY_GROUP)]),
+        };
+        let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        if what != KernelFs::Devpts {
+            attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
+        }
+        if matches!(what, KernelFs::Sys | KernelFs::Cgroup) {
+            attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+        }
+        self.mount(&fresh(name, options, attributes)?, at)
+    }
+
+    /// Made new; where a container forbids that, the host's is bound.
+    fn device(&self, at: &Path, major: u32, minor: u32) -> io::Result<()> {
+        let (parent, name) = self.parent(at)?;
+        let number = rustix::fs::makedev(major, minor);
+        match mknodat(parent.as_fd(), name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), number) {
+            Err(Errno::PERM) => {
+                self.file(at, &[])?;
+                let source = open_in(self.host.as_fd(), at)?;
+                let stat = fstat(&source)?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
+                    || stat.st_rdev != number
+                {
+                    return Err(Errno::NODEV.into());
+                }
+                let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                    | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                    | OpenTreeFlags::AT_EMPTY_PATH;
+                let node = open_tree(&source, "", flags)?;
+                mount_attr::set(node.as_fd(), NOSUID, false)?;
+                self.mount(&node, at)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// The directory something of ours is made in: never one of the host's.
+    fn parent<'a>(&self, at: &'a Path) -> io::Result<(OwnedFd, &'a Path)> {
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
+            return Err(Errno::INVAL.into());
+        };
+        let dir = open_in(self.root.as_fd(), parent)?;
+        let is_ours = self.devices.contains(&fstat(&dir)?.st_dev);
+        if is_ours { Ok((dir, Path::new(name))) } else { Err(Errno::XDEV.into()) }
+    }
+
+    fn enter(self) -> Result<(), JailError> {
+        let failed =
+            |what: &'static str| move |source: io::Error| JailError::Rootfs { step: what.to_owned(), source };
+        mount_attr::set(self.root.as_fd(), RDONLY, false).map_err(failed("make the new root read-only"))?;
+        fchdir(&self.root).map_err(|e| failed("go to the new root")(e.into()))?;
+        // The old root lies on top of the new one then, where it is taken away (pivot_root(2), NOTES).
+        pivot_root(".", ".").map_err(|source| JailError::Pivot(source.into()))?;
+        unmount(".", UnmountFlags::DETACH).map_err(|e| failed("leave the host's root")(e.into()))?;
+        chdir("/").map_err(|e| failed("enter the new root")(e.into()))
+    }
+}
+
+fn open_in(base: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    Ok(openat2(base, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), NO_LINKS)?)
+}
+
+fn check_kind(fd: &OwnedFd, dir: bool) -> io::Result<()> {
+    match (dir, FileType::from_raw_mode(fstat(fd)?.st_mode)) {
+        (true, FileType::Directory) => Ok(()),
+        (true, _) => Err(Errno::NOTDIR.into()),
+        (false, FileType::Directory) => Err(Errno::ISDIR.into()),
+        (false, _) => Ok(()),
+    }
+}
+
+fn put(mount: &OwnedFd, at: &OwnedFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(mount, "", at, "", flags)?)
+}
+
+fn memory(mode: u32, (uid, gid): (u32, u32), attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let options = [("mode", format!("{mode:o}")), ("uid", uid.to_string()), ("gid", gid.to_string())];
+    let options: Vec<_> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    fresh("tmpfs", &options, attributes)
+}
+
+fn fresh(name: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let fs = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        fsconfig_set_string(fs.as_fd(), *key, *value)?;
+    }
+    fsconfig_create(fs.as_fd())?;
+    Ok(fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+fn describe(step: &Step) -> String {
+    let (verb, at): (&str, &PathBuf) = match step {
+        Step::Bind { from, at, .. } => return format!("show {} at {}", from.display(), at.display()),
+        Step::Dir { at, .. } => ("make the directory", at),
+        Step::Link { at, .. } => ("make the link", at),
+        Step::File { at, .. } => ("make the file", at),
+        Step::Cover { at, .. } => ("hide what is at", at),
+        Step::Tmpfs { at, .. } => ("mount a tmpfs at", at),
+        Step::Kernel { at, .. } => ("mount", at),
+        Step::Device { at, .. } => ("make the device", at),
+    };
+    format!("{verb} {}", at.display())
+}

@@ -1,0 +1,243 @@
+//! From what is wanted to the steps: first what every root has, then HOME, workspaces, mounts and covers from the
+//! outside in, last our own files in /etc.
+
+use std::path::{Path, PathBuf};
+
+use super::area::{Area, depth};
+use super::facts::{Facts, Kind, Walk};
+use super::root::Root;
+use super::wanted::{Home, SYSTEM, UserMount, Wanted};
+use super::{KernelFs, RootfsError, RootfsPlan, Step, check, secrets};
+
+/// `mode` of directories everybody may write to, and of ours.
+const SHARED: u32 = 0o1777;
+pub(super) const PLAIN: u32 = 0o755;
+
+/// Major and minor numbers (Documentation/admin-guide/devices.txt).
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+const LINKS: [(&str, &str); 7] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/var/run", "/run"),
+    ("/var/lock", "/run/lock"),
+];
+
+/// File systems of the kernel that show more than CMD's own namespaces; below a directory that is bound they are
+/// covered.
+const KERNEL_TYPES: [&str; 17] = [
+    "proc",
+    "sysfs",
+    "cgroup",
+    "cgroup2",
+    "devtmpfs",
+    "devpts",
+    "bpf",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "configfs",
+    "efivarfs",
+    "pstore",
+    "rpc_pipefs",
+    "binfmt_misc",
+    "nsfs",
+    "fusectl",
+];
+
+/// Something that goes over a path of the new root.
+#[derive(Clone, Debug)]
+struct Item {
+    at: PathBuf,
+    dir: bool,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Bind { walk: Walk, writable: bool },
+    Memory,
+    Cover,
+    User { mount: UserMount },
+}
+
+pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<RootfsPlan, Vec<RootfsError>> {
+    let mut root = Root::new(facts);
+    base(&mut root);
+    let mut notes = Vec::new();
+    let mut items = homes(wanted, facts, &root, &mut notes);
+    let (users, mut errors) = check::mounts(wanted, facts);
+    items.extend(users.into_iter().map(|(mount, dir)| Item {
+        at: mount.target.clone(),
+        dir,
+        what: What::User { mount },
+    }));
+    items.extend(covers(wanted, facts, &root, &items));
+    // From the outside in: what is mounted later lies on top.
+    items.sort_by_key(|item| depth(&item.at));
+    for item in &items {
+        errors.extend(emit(&mut root, item, wanted).err());
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    kernel_file_systems(&mut root, facts);
+    wanted.etc.iter().for_each(|(path, content)| etc(&mut root, path, content, wanted));
+    let mut plan = RootfsPlan { steps: root.steps, sockets: Vec::new(), notes, areas: root.areas };
+    let walks = wanted.sockets.iter().filter_map(|path| facts.walk(path));
+    plan.sockets = walks.flat_map(|walk| plan.inside(&walk.path)).collect();
+    plan.sockets.sort_unstable();
+    plan.sockets.dedup();
+    Ok(plan)
+}
+
+fn base(root: &mut Root<'_>) {
+    root.kernel("/proc", KernelFs::Proc);
+    root.kernel("/sys", KernelFs::Sys);
+    root.steps.push(Step::Kernel { at: "/sys/fs/cgroup".into(), what: KernelFs::Cgroup });
+    root.dir(Path::new("/dev"), PLAIN);
+    for (path, major, minor) in DEVICES {
+        root.steps.push(Step::Device { at: path.into(), major, minor });
+    }
+    root.kernel("/dev/pts", KernelFs::Devpts);
+    for path in ["/dev/shm", "/tmp", "/var/tmp"] {
+        root.tmpfs(Path::new(path), SHARED, (0, 0));
+    }
+    root.dir(Path::new("/run"), PLAIN);
+    root.dir(Path::new("/run/lock"), PLAIN);
+    LINKS.iter().for_each(|(at, to)| root.link(Path::new(at), Path::new(to)));
+    for path in SYSTEM {
+        if let Some(walk) = root.facts.walk(Path::new(path)) {
+            root.links(&walk);
+            if walk.path != Path::new("/") && !root.shows(&walk.path, false) {
+                // What is not there cannot be in the way: these are directories of ours.
+                let _ = root.bind(&walk.path, &walk.path, walk.kind == Kind::Directory, false);
+            }
+        }
+    }
+}
+
+/// HOME, workspaces, tool caches.
+fn homes(wanted: &Wanted, facts: &Facts, root: &Root<'_>, notes: &mut Vec<String>) -> Vec<Item> {
+    let memory = |path: &Path| Item { at: path.into(), dir: true, what: What::Memory };
+    let mut items = Vec::new();
+    if wanted.share_tmp
+        && let Some(walk) = facts.walk(Path::new("/tmp"))
+    {
+        items.push(Item { at: walk.path.clone(), dir: true, what: What::Bind { walk, writable: true } });
+    }
+    match &wanted.home {
+        Home::Memory(path) => items.push(memory(path)),
+        Home::Host(path) => match facts.walk(path).filter(|walk| walk.kind == Kind::Directory) {
+            Some(walk) => items.extend(own("HOME", walk, wanted, root, notes)),
+            None if check::is_reserved(path) => {}
+            None => {
+                notes.push(format!("HOME {} does not exist: an empty one is in memory", path.display()));
+                items.push(memory(path));
+            }
+        },
+    }
+    for path in &wanted.workspaces {
+        if let Some(walk) = facts.walk(path).filter(|walk| walk.kind == Kind::Directory) {
+            items.extend(own("the working directory", walk, wanted, root, notes));
+        }
+    }
+    for path in &wanted.tool_caches {
+        let usable = |walk: &Walk| walk.kind == Kind::Directory && !check::is_reserved(&walk.path);
+        if let Some(walk) = facts.walk(path).filter(usable) {
+            items.push(Item { at: walk.path.clone(), dir: true, what: What::Bind { walk, writable: false } });
+        }
+    }
+    items
+}
+
+/// A directory of the user's, writable; not what holds more than that, and not what is somebody else's in a
+/// directory that everybody shares.
+fn own(name: &str, walk: Walk, wanted: &Wanted, root: &Root<'_>, notes: &mut Vec<String>) -> Option<Item> {
+    if check::is_reserved(&walk.path) {
+        let path = walk.path.display();
+        notes.push(format!("{name} {path} holds more than the command's files: it is not shown (--mount)"));
+        return None;
+    }
+    if root.shows(&walk.path, false) && walk.uid != wanted.uid {
+        return None;
+    }
+    Some(Item { at: walk.path.clone(), dir: true, what: What::Bind { walk, writable: true } })
+}
+
+/// A cover for each place of credentials that one of `items`, or what every root has, would show. What a mount was
+/// asked for by name is shown.
+fn covers(wanted: &Wanted, facts: &Facts, root: &Root<'_>, items: &[Item]) -> Vec<Item> {
+    let shown = items.iter().filter_map(|item| match &item.what {
+        What::Bind { walk, .. } => Some((item.at.as_path(), walk.path.as_path())),
+        What::User { mount } => Some((item.at.as_path(), mount.source.as_path())),
+        _ => None,
+    });
+    let shown: Vec<_> =
+        shown.chain(root.areas.iter().filter_map(|a| Some((&*a.at, a.from.as_deref()?)))).collect();
+    let asked_for = |at: &Path| wanted.mounts.iter().any(|mount| mount.target == at);
+    let mut found: Vec<Item> = Vec::new();
+    for walk in secrets::of(wanted).iter().filter_map(|path| facts.walk(path)) {
+        for (at, from) in &shown {
+            let below = walk.path.strip_prefix(from).ok().filter(|rest| !rest.as_os_str().is_empty());
+            let Some(at) = below.map(|rest| at.join(rest)) else { continue };
+            if !asked_for(&at) && !found.iter().any(|item| item.at == at) {
+                found.push(Item { at, dir: walk.kind == Kind::Directory, what: What::Cover });
+            }
+        }
+    }
+    found
+}
+
+fn emit(root: &mut Root<'_>, item: &Item, wanted: &Wanted) -> Result<(), RootfsError> {
+    match &item.what {
+        What::Memory => root.tmpfs(&item.at, 0o700, (wanted.uid, wanted.gid)),
+        What::Bind { walk, writable } => {
+            root.links(walk);
+            // A link that leads into a bound directory shows it; a read-only one on top of a writable one is meant.
+            if !root.shows_exactly(&walk.path, *writable) {
+                let _ = root.bind(&walk.path, &item.at, item.dir, *writable);
+            }
+        }
+        What::Cover => root.cover(&item.at, item.dir),
+        What::User { mount } => root
+            .bind(&mount.source, &mount.target, item.dir, mount.writable)
+            .map_err(|missing| missing.of(mount))?,
+    }
+    Ok(())
+}
+
+fn kernel_file_systems(root: &mut Root<'_>, facts: &Facts) {
+    let foreign = facts.mounts.iter().filter(|mount| KERNEL_TYPES.contains(&mount.fs_type.as_str()));
+    for mount in foreign {
+        let dir = facts.walk(&mount.at).is_none_or(|walk| walk.kind == Kind::Directory);
+        let areas: Vec<Area> = root.areas.clone();
+        for at in areas.iter().filter_map(|area| area.inside(&mount.at)) {
+            root.cover(&at, dir);
+        }
+    }
+}
+
+/// A file of ours instead of the host's. What /etc does not have, it does not get: it is the host's directory.
+fn etc(root: &mut Root<'_>, path: &Path, content: &[u8], wanted: &Wanted) {
+    let links = root.facts.entries.get(path).map(|entry| entry.kind.clone());
+    let walked = root.facts.walk(path).map(|walk| walk.path);
+    // A link into /run, as resolved's: our /run has nothing there yet.
+    let target = walked.or_else(|| match links {
+        Some(Kind::Link(to)) => path.parent().map(|dir| check::lexically(&dir.join(to))),
+        _ => None,
+    });
+    if let Some(target) = target.filter(|target| !wanted.mounts.iter().any(|mount| mount.target == *target)) {
+        root.replace(&target, content);
+    }
+}

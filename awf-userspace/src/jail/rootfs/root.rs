@@ -1,0 +1,180 @@
+//! The new root as it grows: its steps, and what is visible where so far.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::area::{Area, covering, join};
+use super::build::PLAIN;
+use super::facts::{Facts, Kind, Walk};
+use super::wanted::UserMount;
+use super::{KernelFs, RootfsError, Step};
+
+/// Where covers come from; nobody but root enters it.
+const COVERS: &str = "/run/awf-bpf/covers";
+
+#[derive(Debug)]
+pub(super) struct Root<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) steps: Vec<Step>,
+    pub(super) areas: Vec<Area>,
+    /// Directories and files of ours.
+    made: BTreeSet<PathBuf>,
+    linked: BTreeSet<PathBuf>,
+    covers: usize,
+}
+
+/// Why nothing can be mounted at a path.
+#[derive(Debug)]
+pub(super) enum NoPlace {
+    Link(PathBuf),
+    Missing,
+    OtherKind,
+}
+
+impl NoPlace {
+    pub(super) fn of(self, mount: &UserMount) -> RootfsError {
+        let mount = mount.clone();
+        match self {
+            Self::Link(component) => RootfsError::TargetLink { mount, component },
+            Self::Missing => RootfsError::NoTarget(mount),
+            Self::OtherKind => RootfsError::Kinds(mount),
+        }
+    }
+}
+
+impl<'a> Root<'a> {
+    pub(super) fn new(facts: &'a Facts) -> Self {
+        let root = Area { at: "/".into(), from: None, backing: None, writable: false };
+        let made = BTreeSet::from(["/".into()]);
+        Self { facts, steps: Vec::new(), areas: vec![root], made, linked: BTreeSet::new(), covers: 0 }
+    }
+
+    /// Whether CMD sees the host's `path` under its own name, and may write to it if `writable`.
+    pub(super) fn shows(&self, path: &Path, writable: bool) -> bool {
+        let area = covering(&self.areas, path);
+        area.is_some_and(|a| a.host(path).as_deref() == Some(path) && (a.writable || !writable))
+    }
+
+    pub(super) fn shows_exactly(&self, path: &Path, writable: bool) -> bool {
+        self.shows(path, writable) && covering(&self.areas, path).is_some_and(|a| a.writable == writable)
+    }
+
+    /// A directory of ours, with those above it; not where the host's is seen.
+    pub(super) fn dir(&mut self, at: &Path, mode: u32) {
+        if self.made.contains(at) {
+            return;
+        }
+        if let Some(parent) = at.parent() {
+            self.dir(parent, PLAIN);
+        }
+        self.made.insert(at.into());
+        self.steps.push(Step::Dir { at: self.written_at(at), mode });
+    }
+
+    pub(super) fn link(&mut self, at: &Path, to: &Path) {
+        if self.made.contains(at) || !self.linked.insert(at.into()) {
+            return;
+        }
+        if let Some(parent) = at.parent() {
+            self.dir(parent, PLAIN);
+        }
+        self.steps.push(Step::Link { at: self.written_at(at), to: to.into() });
+    }
+
+    /// The links that lead to `walk`'s end, where they are not the host's own.
+    pub(super) fn links(&mut self, walk: &Walk) {
+        for (at, to) in &walk.links {
+            if covering(&self.areas, at).is_some_and(|area| area.from.is_none()) {
+                self.link(at, to);
+            }
+        }
+    }
+
+    pub(super) fn kernel(&mut self, at: &str, what: KernelFs) {
+        self.dir(Path::new(at), PLAIN);
+        self.steps.push(Step::Kernel { at: at.into(), what });
+    }
+
+    pub(super) fn tmpfs(&mut self, at: &Path, mode: u32, owner: (u32, u32)) {
+        self.dir(at, PLAIN);
+        self.steps.push(Step::Tmpfs { at: at.into(), mode, owner });
+        self.areas.push(Area { at: at.into(), from: None, backing: None, writable: true });
+    }
+
+    pub(super) fn bind(&mut self, from: &Path, at: &Path, dir: bool, writable: bool) -> Result<(), NoPlace> {
+        self.place(at, dir)?;
+        self.steps.push(Step::Bind { from: from.into(), at: at.into(), dir, writable });
+        self.areas.push(Area { at: at.into(), from: Some(from.into()), backing: None, writable });
+        Ok(())
+    }
+
+    /// Hides what the host has at `at`, if that is seen there.
+    pub(super) fn cover(&mut self, at: &Path, dir: bool) {
+        if covering(&self.areas, at).is_none_or(|area| area.from.is_none()) {
+            return;
+        }
+        let from = self.new_cover();
+        if dir {
+            self.dir(&from, PLAIN);
+        } else {
+            self.file(&from, &[]);
+        }
+        self.steps.push(Step::Cover { from: from.clone(), at: at.into(), dir });
+        self.areas.push(Area { at: at.into(), from: None, backing: Some(from), writable: false });
+    }
+
+    /// A file of ours at `at`.
+    pub(super) fn replace(&mut self, at: &Path, content: &[u8]) {
+        match covering(&self.areas, at) {
+            Some(area) if area.from.is_some() => {
+                let from = self.new_cover();
+                self.file(&from, content);
+                self.steps.push(Step::Cover { from, at: at.into(), dir: false });
+            }
+            _ => self.file(at, content),
+        }
+    }
+
+    fn file(&mut self, at: &Path, content: &[u8]) {
+        if let Some(parent) = at.parent() {
+            self.dir(parent, PLAIN);
+        }
+        self.made.insert(at.into());
+        self.steps.push(Step::File { at: self.written_at(at), content: content.into() });
+    }
+
+    fn new_cover(&mut self) -> PathBuf {
+        self.dir(Path::new(COVERS), 0o700);
+        self.covers += 1;
+        Path::new(COVERS).join(self.covers.to_string())
+    }
+
+    /// Makes sure that something can be mounted at `at`: what is ours is made, what is the host's must be there.
+    fn place(&mut self, at: &Path, dir: bool) -> Result<(), NoPlace> {
+        let area = covering(&self.areas, at).cloned();
+        if let Some(link) = at.ancestors().find(|path| self.linked.contains(*path)) {
+            return Err(NoPlace::Link(link.into()));
+        }
+        match area.and_then(|area| area.host(at)) {
+            None if dir => self.dir(at, PLAIN),
+            None if self.made.contains(at) => return Err(NoPlace::OtherKind),
+            None => self.file(at, &[]),
+            Some(host) => match self.facts.walk(&host) {
+                None => return Err(NoPlace::Missing),
+                Some(walk) if walk.path != host => return Err(NoPlace::Link(at.into())),
+                Some(walk) if (walk.kind == Kind::Directory) != dir => return Err(NoPlace::OtherKind),
+                Some(_) => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// Where the path of ours can be made now: a cover is read-only where it lies.
+    fn written_at(&self, at: &Path) -> PathBuf {
+        let backing = covering(&self.areas, at).and_then(|area| {
+            let rest = at.strip_prefix(&area.at).ok()?;
+            Some(join(area.backing.as_ref()?, rest))
+        });
+        backing.unwrap_or_else(|| at.into())
+    }
+}
