@@ -20,7 +20,7 @@ for kind, path in ((socket.SOCK_STREAM, sys.argv[1]), (socket.SOCK_DGRAM, sys.ar
 #[test]
 fn unix_sockets_of_others_refuse_the_command_wherever_they_are() {
     let lab = Lab::new();
-    let (stream, datagram) = (lab.dir().work().join("a master"), lab.dir().tmp().join("log"));
+    let (stream, datagram) = (lab.dir().work().join("a master"), lab.dir().work().join("log"));
     let (_master, _log) = lab.machine().within(|| {
         (UnixListener::bind(&stream).expect("listen"), UnixDatagram::bind(&datagram).expect("bind"))
     });
@@ -31,7 +31,7 @@ fn unix_sockets_of_others_refuse_the_command_wherever_they_are() {
     let (stream, datagram) = (open(&stream), open(&datagram));
     let words = ["python3", "-c", TALK, &stream, &datagram];
     lab.bare().run(&words).ok().stdout_is("reached\nreached\n");
-    for run in [lab.awf(), lab.awf().host_network()] {
+    for run in [lab.awf(), lab.awf().machine_files(), lab.awf().host_network()] {
         run.run(&words).ok().stdout_is("ConnectionRefusedError\nConnectionRefusedError\n");
     }
 }
@@ -53,7 +53,7 @@ fn network_devices_are_not_there() {
     }
     let lab = Lab::new();
     lab.bare().run(&["test", "-e", "/dev/net/tun"]).ok();
-    for run in [lab.awf(), lab.awf().host_network()] {
+    for run in [lab.awf(), lab.awf().machine_files(), lab.awf().host_network()] {
         run.run(&["test", "-e", "/dev/net/tun"]).fails();
     }
 }

@@ -17,6 +17,7 @@ mod parting;
 mod policy;
 mod reference;
 mod retry;
+mod secrets;
 mod soak;
 mod stdio;
 mod streams;

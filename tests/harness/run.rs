@@ -29,6 +29,7 @@ pub struct Run<'lab> {
     env: Vec<(OsString, OsString)>,
     outer_env: Vec<(OsString, OsString)>,
     dns: bool,
+    own_root: bool,
     stdin: Vec<u8>,
     cwd: PathBuf,
     limit: Duration,
@@ -48,6 +49,7 @@ impl<'lab> Run<'lab> {
             env: Vec::new(),
             outer_env: Vec::new(),
             dns: true,
+            own_root: true,
             stdin: Vec::new(),
             cwd: lab.dir().work(),
             limit: LIMIT,
@@ -88,6 +90,13 @@ impl<'lab> Run<'lab> {
     #[must_use]
     pub fn host_network(self) -> Self {
         self.args(["--network", "host"])
+    }
+
+    /// `--chroot off`: the command sees the machine's files.
+    #[must_use]
+    pub fn machine_files(mut self) -> Self {
+        self.own_root = false;
+        self
     }
 
     /// Flags of awf-bpf, in front of the command.
@@ -216,6 +225,14 @@ impl<'lab> Run<'lab> {
         command.args(Some(self.verb).filter(|verb| !verb.is_empty())).arg("--audit-dir").arg(&self.audit);
         if self.dns {
             command.arg("--dns-servers").arg(format!("{},{}", hosts::DNS_V4, hosts::DNS_V6));
+        }
+        if self.own_root {
+            for dir in ["bin", "etc"] {
+                let dir = self.lab.dir().root().join(dir).display().to_string();
+                command.args(["--mount", &format!("{dir}:{dir}:ro")]);
+            }
+        } else {
+            command.args(["--chroot", "off"]);
         }
         command.args(&self.flags);
         for (name, value) in &self.env {

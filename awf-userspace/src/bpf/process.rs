@@ -238,6 +238,10 @@ fn ancestors(mut pid: u32) -> Vec<String> {
     let mut found = Vec::new();
     while found.len() < ANCESTORS && pid > 1 && pid != own {
         let Some(stat) = Stat::read(pid) else { break };
+        // The command's init is this program, and no more its ancestor than we are.
+        if stat.ppid == own && fs::read_link("/proc/self/exe").ok() == exe(pid) {
+            break;
+        }
         found.push(exe(pid).map_or(stat.comm, |path| path.to_string_lossy().into_owned()));
         pid = stat.ppid;
     }

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     compat::Compat,
+    jail::Chroot,
     plan::{LogLevel, NetworkMode, ProxyEnv, SummaryMode},
     policy_args::PolicyArgs,
     upstream::ProxyText,
@@ -81,6 +82,19 @@ pub struct ExecArgs {
     /// The network the command sees.
     #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Sandbox")]
     pub network: NetworkMode,
+
+    /// The files the command sees: a root of its own, or the machine's.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Sandbox")]
+    pub chroot: Chroot,
+
+    /// Show a file or directory of the machine: /data:/mnt/data:ro, $HOME/.aws:$HOME/.aws:ro; rw unless ro is said
+    /// (repeatable).
+    #[arg(short = 'v', long, value_name = "SOURCE:TARGET[:ro|rw]", help_heading = "Sandbox")]
+    pub mount: Vec<OsString>,
+
+    /// Show the machine's /tmp instead of an empty one.
+    #[arg(long, help_heading = "Sandbox")]
+    pub share_tmp: bool,
 
     /// Set HTTP_PROXY and its kin for the command. It is enforced on either way.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Sandbox")]

@@ -52,12 +52,10 @@ const DOCKER: &[(&str, Option<char>, Takes)] = &[
 const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
     ("allow-unix", None, Value, None),
     ("allow-urls", None, Value, Some("allow the whole host with --allow-domains")),
-    ("chroot", None, Value, None),
     ("diagnostic-logs", None, Nothing, Some("use --log-level debug")),
     ("enable-dind", None, Nothing, None),
     ("enable-dlp", None, Nothing, None),
     ("memory-limit", None, Value, None),
-    ("mount", Some('v'), Value, None),
     ("pids-limit", None, Value, None),
     ("preset", None, Value, Some("name the domains with --allow-domains")),
     ("ssl-bump", None, Nothing, None),

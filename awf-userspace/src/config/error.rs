@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::ruleset::RulesetError;
+use super::{jail::MountError, ruleset::RulesetError};
 use crate::{
     policy::{Place, RuleError, host_ports::PortProblem},
     upstream_proxy::{BypassError, CredentialsError, ProxyUrlError},
@@ -78,6 +78,10 @@ pub enum ConfigError {
     ExcludeName(String),
     #[error("--env-file {}:{line}: {text} is not NAME=value (letters, digits, _; no `export`, no blanks before =)", path.display())]
     EnvLine { path: PathBuf, line: usize, text: String },
+    #[error("--mount {text:?}: {why}")]
+    Mount { text: String, why: MountError },
+    #[error("{flag} needs --chroot auto: with --chroot off the command sees the machine's files as they are")]
+    NeedsRoot { flag: &'static str },
     #[error("--{flag}: not built yet; leave it out{}", instead.map_or(String::new(), |i| format!(", or {i}")))]
     NotBuilt { flag: &'static str, instead: Option<&'static str> },
 }

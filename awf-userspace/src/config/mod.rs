@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod host_ports;
 mod inputs;
+mod jail;
 mod lists;
 mod name_servers;
 mod plan;
@@ -33,6 +34,7 @@ pub use deadlines::Deadlines;
 pub use env::{EnvPlan, RunFacts};
 pub use error::{ConfigError, ConfigErrors};
 pub use inputs::Inputs;
+pub use jail::{Chroot, JailPlan, Mount, MountError};
 pub use plan::{
     IdentitySource, LogLevel, Mode, NetworkMode, Notice, ProxyEnv, Resolved, SessionPlan, SummaryMode,
 };

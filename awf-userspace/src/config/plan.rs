@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
-use super::{Deadlines, EnvPlan};
+use super::{Chroot, Deadlines, EnvPlan, JailPlan};
 use crate::{policy::Policy, resolve::NameServer, upstream_proxy::UpstreamProxies};
 
 /// Everything about a run that is known before it starts.
@@ -14,6 +14,7 @@ pub struct SessionPlan {
     pub env: EnvPlan,
     pub identity: IdentitySource,
     pub network: NetworkMode,
+    pub jail: JailPlan,
     /// Where names are resolved; `None` is the host's own configuration.
     pub dns_servers: Option<Vec<NameServer>>,
     /// How long the proxy waits for what.
@@ -131,6 +132,8 @@ impl fmt::Display for SessionPlan {
         writeln!(f, "command    {:?}", self.argv)?;
         self.policy.shown(MOST_RULES).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         writeln!(f, "network    {}", or(self.network, NetworkMode::Host, "host", "isolated"))?;
+        writeln!(f, "chroot     {}", or(self.jail.chroot, Chroot::Off, "off", "auto"))?;
+        self.jail.mounts.iter().try_for_each(|mount| writeln!(f, "mount      {mount}"))?;
         match &self.dns_servers {
             Some(servers) => writeln!(f, "dns        {}", join(servers))?,
             None => writeln!(f, "dns        as the host is configured")?,

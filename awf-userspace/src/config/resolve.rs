@@ -6,7 +6,7 @@ use super::{
     ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, PolicyArgs,
     Resolved, SessionPlan,
     args::{ModeArg, TlsArg},
-    env, file, name_servers, rules, upstream, values,
+    env, file, jail, name_servers, rules, upstream, values,
 };
 use crate::policy::Policy;
 
@@ -31,6 +31,7 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         env: env::plan(args, inputs, &mut errors, &mut notices),
         identity: identity(args, inputs, &mut errors),
         network: args.network,
+        jail: jail::plan(args, inputs, &mut errors),
         dns_servers: name_servers::servers(args, &config, &mut errors),
         deadlines: Deadlines::read(&args.deadline, &mut errors),
         upstream_proxies: upstream::proxies(args, inputs, &mut errors, &mut notices),

@@ -8,7 +8,7 @@ use crate::{
     bpf::{BpfError, EventsError},
     cgroup::CgroupError,
     dns::DnsError,
-    jail::identity::IdentityError,
+    jail::{identity::IdentityError, rootfs::RootfsError},
     launch::LaunchError,
     netns::NetnsError,
 };
@@ -38,6 +38,10 @@ pub enum SessionError {
     Accounts(#[source] io::Error),
     #[error("making {path}: {source}; --audit-dir names another place")]
     AuditDir { path: PathBuf, source: io::Error },
+    #[error("reading /proc/self/mountinfo: {0}")]
+    MountTable(#[source] io::Error),
+    #[error("{}", lines(.0))]
+    Mounts(Vec<RootfsError>),
     #[error("reading this host's addresses: {0}")]
     OwnAddresses(#[source] io::Error),
     #[error(
@@ -58,6 +62,10 @@ pub enum SessionError {
     SelfTest(String),
     #[error("waiting for the command: {0}")]
     Wait(#[source] io::Error),
+}
+
+fn lines(errors: &[RootfsError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 impl SessionError {

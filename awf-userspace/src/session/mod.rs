@@ -9,6 +9,7 @@ mod prepare;
 mod run;
 mod selftest;
 pub mod state;
+mod view;
 
 pub use error::SessionError;
 pub use ground::{Ground, Reaped, reap};

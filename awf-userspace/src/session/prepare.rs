@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::SessionError;
+use super::{
+    SessionError,
+    view::{self, For},
+};
 use crate::{
     audit::{Invoker, JsonSink},
     config::{NetworkMode, RunFacts, SessionPlan},
@@ -18,6 +21,7 @@ use crate::{
         accounts::Accounts,
         hide,
         identity::{self, Caller, Identity},
+        rootfs::RootfsPlan,
         unix_sockets,
     },
     policy::DomainName,
@@ -45,6 +49,7 @@ pub(super) struct Command {
     cwd: PathBuf,
     /// Unix sockets that processes outside serve.
     sockets: Vec<PathBuf>,
+    root: Option<RootfsPlan>,
 }
 
 /// Decides whom the command runs as.
@@ -70,10 +75,13 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     if choice.home_on_tmpfs {
         identity.home = HOME.into();
     }
-    let cwd = plan.workdir.clone().unwrap_or(here);
     let table = fs::read("/proc/net/unix").map_err(SessionError::UnixSockets)?;
     let sockets = unix_sockets::served(&table);
-    Ok(Command { identity, home_on_tmpfs: choice.home_on_tmpfs, cwd, sockets })
+    let home_on_tmpfs = choice.home_on_tmpfs;
+    let of = For { identity: &identity, accounts: &accounts, home_on_tmpfs, here: &here, sockets: &sockets };
+    let root = view::root(plan, of)?;
+    let cwd = plan.workdir.clone().unwrap_or(here);
+    Ok(Command { identity, home_on_tmpfs, cwd, sockets, root })
 }
 
 impl Command {
@@ -97,6 +105,7 @@ impl Command {
         init.env = plan.env.finish(&facts);
         init.hide = hide::services(self.identity.uid);
         init.hide_sockets.clone_from(&self.sockets);
+        init.root.clone_from(&self.root);
         init.home_tmpfs = self.home_on_tmpfs.then(|| self.identity.home.clone());
         init.self_test = Some(test.clone());
         init.restore = restore;

@@ -41,7 +41,7 @@ macro_rules! attacks {
             $(#[$attribute])*
             #[test]
             fn host_network() {
-                $attack.behind(stringify!($name), |run| run.host_network());
+                $attack.behind(stringify!($name), |run| run.host_network().machine_files());
             }
         }
     )+};

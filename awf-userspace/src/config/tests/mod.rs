@@ -2,6 +2,7 @@
 
 mod env;
 mod files;
+mod jail;
 mod name_servers;
 mod upstream;
 mod words;

@@ -225,13 +225,13 @@ fn docker_flags_are_one_warning_and_missing_promises_are_errors() {
             "WARN: --proxy-logs-dir is not used: the record goes to --audit-dir /a",
         ]
     );
-    let errors = Case::new(&["-v", "/a:/b", "--memory-limit", "6g", "--ssl-bump"]).texts();
+    let errors = Case::new(&["--tty", "--memory-limit", "6g", "--ssl-bump"]).texts();
     assert_eq!(
         errors,
         [
             "--memory-limit: not built yet; leave it out",
-            "--mount: not built yet; leave it out",
             "--ssl-bump: not built yet; leave it out",
+            "--tty: not built yet; leave it out",
         ]
     );
 }

@@ -1,0 +1,77 @@
+//! `--mount` and its kin.
+
+use std::path::PathBuf;
+
+use super::Case;
+use crate::config::{Chroot, Mount};
+
+fn mounts(case: &Case) -> Vec<String> {
+    case.resolved().plan.jail.mounts.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_mount_is_source_target_and_mode() {
+    let case = Case::new(&["-v", "/a:/b", "--mount", "/a b//c/:/d:ro", "-v", "/x:/y:rw"]);
+    assert_eq!(mounts(&case), ["/a:/b:rw", "/a b/c:/d:ro", "/x:/y:rw"]);
+}
+
+#[test]
+fn variables_are_put_in_and_may_hold_a_colon() {
+    let case = Case::new(&["-v", "$D/x:${D}y:ro"]).var("D", "/a:b");
+    assert_eq!(
+        case.resolved().plan.jail.mounts,
+        [Mount { source: PathBuf::from("/a:b/x"), target: PathBuf::from("/a:by"), writable: false }]
+    );
+}
+
+#[test]
+fn mounts_that_cannot_be_meant_are_refused_with_advice() {
+    let cases = [
+        ("/a", "is not SOURCE:TARGET"),
+        ("/a:/b:ro:x", "is not SOURCE:TARGET"),
+        (":/b", "empty path"),
+        ("a:/b", "does not begin with /"),
+        ("/a:b", "does not begin with /"),
+        ("/a/../c:/b", "with . or .. in it"),
+        ("/a:/b/./c", "with . or .. in it"),
+        ("/a:/b:z", "write ro or rw"),
+        ("$NONE:/b", "not set where awf-bpf was started"),
+        ("${NONE:/b", "a $ that is not followed"),
+        ("/a$:/b", "a $ that is not followed"),
+        ("/a$1:/b", "a $ that is not followed"),
+    ];
+    for (text, want) in cases {
+        let got = Case::new(&["-v", text]).texts();
+        assert!(
+            got.len() == 1 && got[0].starts_with(&format!("--mount {text:?}")) && got[0].contains(want),
+            "{got:?}"
+        );
+    }
+    let all: Vec<_> = cases.iter().flat_map(|(text, _)| ["-v", text]).collect();
+    assert_eq!(Case::new(&all).texts().len(), cases.len());
+    assert!(Case::new(&["-v", "/a:/b", "-v", "/c:/b/"]).texts()[0].contains("same target"));
+}
+
+#[test]
+fn mounts_need_a_root_of_their_own() {
+    let case = Case::new(&["--chroot", "off", "-v", "/a:/b", "--share-tmp"]);
+    assert_eq!(case.texts().len(), 2);
+    assert!(case.texts()[0].contains("--mount needs --chroot auto"));
+    assert_eq!(Case::new(&["--chroot", "off"]).resolved().plan.jail.chroot, Chroot::Off);
+}
+
+#[test]
+fn the_environment_names_workspace_caches_and_secrets() {
+    let case = Case::new(&[])
+        .var("GITHUB_WORKSPACE", "/home/r/work/p")
+        .var("RUNNER_TOOL_CACHE", "/opt/tools")
+        .var("KUBECONFIG", "/a/config:relative:/b/config")
+        .var("CARGO_HOME", "/c")
+        .var("XDG_CONFIG_HOME", "not absolute");
+    let jail = case.resolved().plan.jail;
+    assert_eq!(jail.workspaces, [PathBuf::from("/home/r/work/p")]);
+    assert_eq!(jail.tool_caches, [PathBuf::from("/opt/tools")]);
+    let secrets = ["/a/config", "/b/config", "/c/credentials", "/c/credentials.toml"];
+    assert_eq!(jail.secrets, secrets.map(PathBuf::from));
+    assert!(jail.config_dirs.is_empty());
+}

@@ -1,0 +1,123 @@
+//! What the command is to see of this machine's files, from the plan and what is known of its user.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::SessionError;
+use crate::{
+    config::{Chroot, SessionPlan},
+    jail::{
+        Identity,
+        accounts::Accounts,
+        rootfs::{Home, RootfsPlan, UserMount, Wanted},
+        survey,
+    },
+};
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
+
+/// Whom the root is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct For<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) accounts: &'a Accounts,
+    pub(super) home_on_tmpfs: bool,
+    /// Where awf-bpf was started.
+    pub(super) here: &'a Path,
+    /// Unix sockets that processes outside serve.
+    pub(super) sockets: &'a [PathBuf],
+}
+
+/// The root to build, or none with `--chroot off`.
+///
+/// # Errors
+/// What is wrong with the mounts, all of it; or the mount table cannot be read.
+pub(super) fn root(plan: &SessionPlan, of: For<'_>) -> Result<Option<RootfsPlan>, SessionError> {
+    if plan.jail.chroot == Chroot::Off {
+        return Ok(None);
+    }
+    let wanted = wanted(plan, of)?;
+    let facts = survey::look(&wanted).map_err(SessionError::MountTable)?;
+    let root = RootfsPlan::new(&wanted, &facts).map_err(SessionError::Mounts)?;
+    root.notes.iter().for_each(|note| log::info!("{note}"));
+    Ok(Some(root))
+}
+
+fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
+    let home = of.identity.home.clone();
+    let mut workspaces = plan.jail.workspaces.clone();
+    workspaces.push(of.here.into());
+    let mount = |mount: &crate::config::Mount| UserMount {
+        source: mount.source.clone(),
+        target: mount.target.clone(),
+        writable: mount.writable,
+    };
+    Ok(Wanted {
+        home: if of.home_on_tmpfs { Home::Memory(home) } else { Home::Host(home) },
+        uid: of.identity.uid,
+        gid: of.identity.gid,
+        workspaces,
+        tool_caches: plan.jail.tool_caches.clone(),
+        config_dirs: plan.jail.config_dirs.clone(),
+        secrets: plan.jail.secrets.clone(),
+        mounts: plan.jail.mounts.iter().map(mount).collect(),
+        share_tmp: plan.jail.share_tmp,
+        etc: etc(of).map_err(SessionError::Accounts)?,
+        sockets: of.sockets.into(),
+    })
+}
+
+/// Files of /etc that are different inside.
+fn etc(of: For<'_>) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let resolv_conf = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+    let mut files = vec![(RESOLV_CONF.into(), resolver(&resolv_conf).into_bytes())];
+    let user = of.identity;
+    if of.accounts.by_uid(user.uid).is_none_or(|known| known.home != user.home) {
+        let text = without_uid(&fs::read_to_string(PASSWD)?, user.uid);
+        let (home, shell) = (user.home.display(), user.shell.display());
+        let line = format!("{}:x:{}:{}::{home}:{shell}\n", user.name, user.uid, user.gid);
+        files.push((PASSWD.into(), (line + &text).into_bytes()));
+    }
+    if of.accounts.name_of_group(user.gid).is_none() {
+        let line = format!("{}:x:{}:\n", user.name, user.gid);
+        files.push((GROUP.into(), (line + &fs::read_to_string(GROUP)?).into_bytes()));
+    }
+    Ok(files)
+}
+
+/// The stub, whatever server is asked: this one is there. How names are completed stays the host's affair.
+fn resolver(host: &str) -> String {
+    let kept = host.lines().filter(|line| {
+        let word = line.split_ascii_whitespace().next();
+        matches!(word, Some("search" | "domain" | "options"))
+    });
+    kept.fold("nameserver 127.0.0.1\n".to_owned(), |text, line| text + line + "\n")
+}
+
+fn without_uid(passwd: &str, uid: u32) -> String {
+    let uid = uid.to_string();
+    let others = passwd.lines().filter(|line| line.split(':').nth(2) != Some(&uid));
+    others.fold(String::new(), |text, line| text + line + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resolver_is_the_stub_and_the_rest_stays() {
+        let host = "# by resolved\nnameserver 198.51.100.53\nsearch corp.test\noptions ndots:2\nsortlist x\n";
+        assert_eq!(resolver(host), "nameserver 127.0.0.1\nsearch corp.test\noptions ndots:2\n");
+    }
+
+    #[test]
+    fn an_entry_is_taken_out_by_its_uid() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/nonexistent:/bin/false\n";
+        assert_eq!(without_uid(passwd, 65534), "root:x:0:0::/root:/bin/sh\n");
+        assert_eq!(without_uid(passwd, 5), passwd);
+    }
+}
