@@ -185,7 +185,8 @@ fn covers(wanted: &Wanted, facts: &Facts, root: &Root<'_>, items: &[Item]) -> Ve
     });
     let shown: Vec<_> =
         shown.chain(root.areas.iter().filter_map(|a| Some((&*a.at, a.from.as_deref()?)))).collect();
-    let asked_for = |at: &Path| wanted.mounts.iter().any(|mount| mount.target == at);
+    // Also a workspace of which a variable says that settings are kept there.
+    let asked_for = |at: &Path| items.iter().any(|item| item.at == at);
     let mut found: Vec<Item> = Vec::new();
     for walk in secrets::of(wanted).iter().filter_map(|path| facts.walk(path)) {
         for (at, from) in &shown {

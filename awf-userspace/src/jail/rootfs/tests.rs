@@ -226,6 +226,16 @@ fn a_mount_brings_a_secret_back_and_only_that() {
 }
 
 #[test]
+fn a_workspace_is_never_hidden() {
+    let mut wanted = wanted();
+    wanted.secrets = vec!["/home/u/proj".into(), "/home/u".into(), "/".into()];
+    assert_eq!(seen(&planned(&wanted, MERGED)), ["/usr ro", "/etc ro", "/home/u rw"]);
+    wanted.workspaces = vec!["/home/u/.aws/proj".into()];
+    let plan = planned(&wanted, &[MERGED, &["/home/u/.aws/proj/"]].concat());
+    assert_eq!(seen(&plan).last().unwrap(), "/home/u/.aws/proj rw");
+}
+
+#[test]
 fn a_narrowing_mount_lies_on_top() {
     let mut wanted = wanted();
     wanted.mounts = vec![mount("/home/u/proj:/home/u/proj:ro"), mount("/home/u:/home/u:ro")];
