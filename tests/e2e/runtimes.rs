@@ -1,0 +1,123 @@
+//! Language runtimes and build tools in the command's own root: the same versions as outside, and programs built
+//! and run there, offline. What is not installed is said and not shown.
+
+use std::path::Path;
+
+use harness::{Lab, tools::PATH};
+
+fn installed(program: &str) -> bool {
+    let found = PATH.split(':').any(|dir| Path::new(dir).join(program).exists());
+    if !found {
+        eprintln!("NOT SHOWN: this machine has no {program}");
+    }
+    found
+}
+
+/// `version` says the same inside and outside, and `script` prints `hello` inside, in an empty directory.
+fn check(programs: &[&str], version: &str, script: &str) {
+    if !programs.iter().all(|program| installed(program)) {
+        return;
+    }
+    let lab = Lab::new();
+    let outside = lab.bare().sh(version);
+    let inside = lab.awf().sh(version);
+    inside.ok().stdout_is(&outside.ok().stdout());
+    assert!(!outside.stdout().trim().is_empty(), "{outside}");
+    lab.awf().sh(script).ok().stdout_is("hello\n");
+}
+
+#[test]
+fn python() {
+    let script = "python3 -m venv --without-pip env && env/bin/python -c '
+import ctypes, multiprocessing, os, sqlite3, ssl, sys, tempfile
+lock = multiprocessing.Lock()
+assert multiprocessing.get_context(\"fork\").Pool(2).map(abs, [-1, -2]) == [1, 2]
+assert os.path.realpath(\"/proc/self/exe\").startswith(\"/usr/\"), os.readlink(\"/proc/self/exe\")
+tempfile.TemporaryFile().write(b\"x\")
+print(\"hello\")'";
+    check(&["python3"], "python3 --version; python3 -c 'import sys; print(sys.prefix)'", script);
+}
+
+#[test]
+fn node_and_npm() {
+    let script = "npm init -y >/dev/null && node -e '
+const os = require(\"os\"), { Worker } = require(\"worker_threads\");
+if (require(\"fs\").readlinkSync(\"/proc/self/exe\") !== process.execPath) throw process.execPath;
+new Worker(\"require(`worker_threads`).parentPort.postMessage(`hello`)\", { eval: true })
+    .on(\"message\", (m) => { if (os.cpus().length) console.log(m); });'";
+    check(&["node", "npm"], "node --version; npm --version; node -p process.execPath", script);
+}
+
+#[test]
+fn java() {
+    let script = "cat > H.java <<'E'
+public class H { public static void main(String[] a) throws Exception {
+    if (Runtime.getRuntime().availableProcessors() < 1) throw new Error();
+    if (!System.getProperty(\"user.home\").equals(System.getenv(\"HOME\"))) throw new Error(System.getProperty(\"user.home\"));
+    ProcessHandle.current().info().command().orElseThrow();
+    System.out.println(\"hello\");
+} }
+E
+javac H.java && java H";
+    check(&["java", "javac"], "java -version 2>&1; nproc", script);
+}
+
+#[test]
+fn gcc_and_make() {
+    let script = "printf 'int puts(const char*); int main(void) { puts(\"hello\"); return 0; }\\n' > h.c
+printf 'h: h.c\\n\\t@gcc -O1 -o h h.c\\n' > Makefile; make -s && ./h";
+    check(&["gcc", "make"], "gcc --version; make --version", script);
+}
+
+#[test]
+fn rustc_and_cargo() {
+    let script = "cargo init --quiet --vcs none --name h . && printf 'fn main() { println!(\"hello\"); }' > src/main.rs
+cargo run --quiet --offline";
+    check(&["rustc", "cargo", "cc"], "rustc --version --verbose; cargo --version", script);
+}
+
+#[test]
+fn go() {
+    let script = "go mod init h 2>/dev/null && printf 'package main\\nimport \"fmt\"\\nfunc main() { fmt.Println(\"hello\") }\\n' > h.go
+GOTOOLCHAIN=local GOFLAGS=-mod=mod go run .";
+    check(&["go"], "go version; go env GOROOT", script);
+}
+
+#[test]
+fn perl() {
+    check(&["perl"], "perl -v", "perl -MFile::Temp=tempfile -MPOSIX -e 'tempfile(); print qq(hello\\n)'");
+}
+
+#[test]
+fn ruby() {
+    check(&["ruby"], "ruby --version", "ruby -rjson -ropenssl -e 'puts JSON.parse(%q([\"hello\"]))'");
+}
+
+#[test]
+fn php() {
+    check(&["php"], "php --version", "php -r 'echo json_decode(\"[\\\"hello\\\"]\")[0], \"\\n\";'");
+}
+
+#[test]
+fn git() {
+    let script =
+        "git init -q -b main r && cd r && git config user.name u && git config user.email u@example.com
+echo hello > f && git add f && git commit -qm m && git clone -q . ../c && cat ../c/f";
+    check(&["git"], "git --version", script);
+}
+
+/// As a runner's: under /opt, under HOME, and found by variables.
+#[test]
+fn tool_caches() {
+    let lab = Lab::new();
+    let cache = lab.dir().home().join("tools");
+    std::fs::create_dir_all(cache.join("x/1.0/bin")).expect("make a tool cache");
+    let tool = cache.join("x/1.0/bin/tool");
+    std::fs::write(&tool, "#!/bin/sh\necho hello\n").expect("write a tool");
+    harness::tools::succeed(std::process::Command::new("chmod").arg("755").arg(&tool));
+    let path = format!("{}:{PATH}", tool.parent().expect("it has one").display());
+    let run = lab.awf().outer_env("RUNNER_TOOL_CACHE", &cache).outer_env("PATH", path);
+    run.sh("tool; (echo x > ~/tools/x/1.0/bin/tool) 2>/dev/null || echo kept")
+        .ok()
+        .stdout_is("hello\nkept\n");
+}
