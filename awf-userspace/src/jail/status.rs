@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
@@ -72,11 +73,11 @@ impl Ending {
 
 /// The writing end.
 #[derive(Debug)]
-pub(super) struct Status(File);
+pub(super) struct Status(ManuallyDrop<File>);
 
 impl Status {
-    pub(super) fn new(pipe: OwnedFd) -> Self {
-        Self(pipe.into())
+    pub(super) fn new(pipe: ManuallyDrop<OwnedFd>) -> Self {
+        Self(ManuallyDrop::new(ManuallyDrop::into_inner(pipe).into()))
     }
 
     pub(super) fn note(&mut self, note: Option<String>) {

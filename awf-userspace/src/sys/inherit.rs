@@ -1,6 +1,7 @@
 //! The descriptors a fresh `__init` process finds at known numbers, taken into ownership once.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,12 +16,13 @@ pub const ENDING_FD: RawFd = 5;
 /// The network namespace to enter, if there is one.
 pub const NETNS_FD: RawFd = 6;
 
-/// What the parent passed besides stdin, stdout and stderr.
+/// What the parent passed besides stdin, stdout and stderr. The pipes last as long as the process, or until
+/// [`keep_only`] or [`close_all_but`]: no owner closes them a second time.
 #[derive(Debug)]
 pub struct Inherited {
     pub spec: OwnedFd,
-    pub status: OwnedFd,
-    pub ending: OwnedFd,
+    pub status: ManuallyDrop<OwnedFd>,
+    pub ending: ManuallyDrop<OwnedFd>,
     pub netns: Option<OwnedFd>,
 }
 
@@ -37,8 +39,8 @@ pub fn take() -> io::Result<Inherited> {
     }
     Ok(Inherited {
         spec: adopt(SPEC_FD)?,
-        status: adopt(STATUS_FD)?,
-        ending: adopt(ENDING_FD)?,
+        status: ManuallyDrop::new(adopt(STATUS_FD)?),
+        ending: ManuallyDrop::new(adopt(ENDING_FD)?),
         netns: adopt(NETNS_FD).ok(),
     })
 }
