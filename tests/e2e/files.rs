@@ -100,10 +100,70 @@ fn the_callers_umask_closes_nothing() {
 fn processes_of_the_machine_are_not_there() {
     let lab = Lab::new();
     let pid = std::process::id();
-    let script =
-        format!("kill -0 {pid} 2>&1; ls -d /proc/{pid} 2>/dev/null; readlink /proc/1/root; echo end");
-    let out = lab.awf().sh(&format!("{script} || true"));
-    out.check(out.stdout().ends_with("end\n") && !out.stdout().contains("/proc/"), || {
-        "nothing of them".into()
-    });
+    for look in [format!("kill -0 {pid}"), format!("ls -d /proc/{pid}"), "ls -d /proc/1".to_owned()] {
+        lab.bare().sh(&format!("test -d /proc/{pid} && ls -d /proc/1")).ok();
+        let out = lab.awf().sh(&look);
+        out.check([1, 2].contains(&out.exit_code()) && out.stdout().is_empty(), || format!("{look}: nobody"));
+    }
+}
+
+/// A container: a root on an overlay, processes numbered anew, read-only `/sys`, no right to make devices, a user
+/// without an entry in passwd. With `$UNMERGED`, of a distribution whose /bin and /lib are no links.
+const CONTAINER: &str = r#"set -e
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 container "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay container -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+cd "$1/root"
+mount -t proc -o nosuid,nodev,noexec proc proc
+mount --rbind /sys sys
+mount -o remount,bind,ro sys
+mount --rbind /dev dev
+mount -t tmpfs -o mode=755 run run
+if [ -n "$UNMERGED" ]; then
+    for name in bin sbin lib lib64; do
+        [ -L "$name" ] || continue
+        rm "$name"; mkdir "$name"; mount --bind "/usr/$name" "$name"
+    done
+fi
+pivot_root . .
+umount -l .
+cd "$2"
+shift 2
+exec setpriv --bounding-set -mknod --inh-caps -mknod -- "$@"
+"#;
+
+#[test]
+fn containers_and_unmerged_systems_are_no_obstacle() {
+    let lab = Lab::new();
+    let place = lab.dir().root().join("container");
+    fs::create_dir(&place).expect("make it");
+    let script = "id -u; whoami; pwd; touch f; ls; echo $$; head -c 2 /dev/zero | wc -c; ls /dev/null
+        test -L /bin && echo merged || echo unmerged; mountpoint -q /proc && ls -d /proc/[0-9]* | wc -l";
+    for (unmerged, usr) in [("", "merged"), ("1", "unmerged")] {
+        let awf = lab.awf().command(&["bash", "-c", script]);
+        let mut outer = std::process::Command::new("unshare");
+        outer.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", CONTAINER, "sh"]);
+        outer.arg(&place).arg(lab.dir().work()).arg(awf.get_program()).args(awf.get_args());
+        outer.env_clear().env("PATH", harness::tools::PATH).env("UNMERGED", unmerged);
+        let out = lab.machine().within(|| outer.output().expect("start it"));
+        let work = lab.dir().work();
+        let wanted = format!("{UID}\n{UID}\n{}\nf\n2\n2\n/dev/null\n{usr}\n3\n", work.display());
+        assert_eq!(String::from_utf8_lossy(&out.stdout), wanted, "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[test]
+fn a_workspace_is_found_by_the_link_that_names_it() {
+    let lab = Lab::new();
+    let real = lab.dir().root().join("real job");
+    fs::create_dir(&real).expect("make it");
+    chown(&real, Some(UID), Some(UID)).expect("give it to the user");
+    let link = lab.dir().root().join("job");
+    std::os::unix::fs::symlink("real job", &link).expect("make a link");
+    let script = format!("cd '{}' && touch f && pwd -P", link.display());
+    let wanted = format!("{}\n", real.display());
+    lab.awf().outer_env("GITHUB_WORKSPACE", &link).sh(&script).ok().stdout_is(&wanted);
+    assert!(real.join("f").exists());
+    lab.awf().sh(&script).fails();
 }

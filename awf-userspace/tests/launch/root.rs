@@ -213,12 +213,38 @@ fn sockets_of_others_are_hidden_where_they_are_mounted() {
     assert_eq!(run(vec![socket.clone()]), format!("{0}\n{0}\n", libc::ECONNREFUSED));
 }
 
+/// Between the plan and the mount whoever may write there puts something else in its place.
 #[test]
-fn a_path_that_is_exchanged_for_a_link_meanwhile_is_an_error() {
-    let place = Place::new("root-race");
-    let run = place.inside(sh("echo ran"));
-    std::fs::remove_dir(place.str("work space")).unwrap();
-    symlink("/etc", place.str("work space")).unwrap();
-    let error = run.refused();
-    assert!(error.exit_code() == 125 && error.to_string().contains("exchanged"), "{error}");
+fn a_path_that_is_exchanged_meanwhile_is_an_error() {
+    type Swap = fn(&Place);
+    let swaps: [(&str, Swap); 5] = [
+        ("the workspace", |p| swap(&p.str("work space"), |at| symlink("/etc", at))),
+        ("a mount's source", |p| swap(&p.str("data/d"), |at| symlink("/etc", at))),
+        ("a directory above the source", |p| swap(&p.str("data"), |at| symlink("data.old", at))),
+        ("a mount's target", |p| swap(&p.str("home/d"), |at| symlink("/etc", at))),
+        ("what hides credentials", |p| swap(&p.str("home/.ssh"), |at| symlink("/etc", at))),
+    ];
+    for (what, exchange) in swaps {
+        let place = Place::new(&format!("root-race-{}", what.len()));
+        for name in ["data/d", "home/d", "home/.ssh"] {
+            place.owned(name);
+        }
+        let mut wanted = place.wanted();
+        wanted.mounts = vec![
+            mount(&place.0.0.join("data/d"), "/mnt/d", true),
+            mount(&place.0.0.join("data/d"), &place.str("home/d"), true),
+        ];
+        let run = |wanted: &Wanted| jailed(sh("echo ran"), wanted);
+        assert_eq!(run(&wanted).run().text(), "ran\n");
+        let planned = run(&wanted);
+        exchange(&place);
+        let error = planned.refused();
+        assert!(error.exit_code() == 125 && error.to_string().contains("exchanged"), "{what}: {error}");
+    }
+}
+
+/// Puts something else where a directory is, which is `NAME.old` then.
+fn swap(path: &str, make: impl Fn(&str) -> std::io::Result<()>) {
+    std::fs::rename(path, format!("{path}.old")).unwrap();
+    make(path).unwrap();
 }
