@@ -121,3 +121,40 @@ fn tool_caches() {
         .ok()
         .stdout_is("hello\nkept\n");
 }
+
+/// As on a runner: steps before this one added to PATH and set variables in files, and sudo passes nothing on.
+#[test]
+fn path_and_toolchains_are_found_under_sudo() {
+    let lab = Lab::new();
+    let home = lab.dir().home();
+    for (name, says) in [("nvm/bin/one", "one"), ("added/bin/two", "two"), ("jdk 21/bin/three", "three")] {
+        let tool = home.join(name);
+        std::fs::create_dir_all(tool.parent().expect("it has one")).expect("make its directory");
+        std::fs::write(&tool, format!("#!/bin/sh\necho {says}\n")).expect("write a tool");
+        harness::tools::succeed(std::process::Command::new("chmod").arg("755").arg(&tool));
+    }
+    let home = home.display().to_string();
+    let added = lab.dir().file("added", format!("{home}/gone/bin\n{home}/added/bin\n"));
+    let set =
+        lab.dir().file("set", format!("X=1\nJAVA_HOME<<ghadelimiter_1\n{home}/jdk 21\nghadelimiter_1\n"));
+    let script = "#!/bin/bash\nexec 2>&1; env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \"SUDO_UID=$AS\" \"SUDO_GID=$AS\" \"$@\"\n";
+    let sudo = lab.dir().file("sudo", script);
+    harness::tools::succeed(std::process::Command::new("chmod").arg("755").arg(&sudo));
+    let run = |owner: u32| {
+        for file in [&added, &set] {
+            std::os::unix::fs::chown(file, Some(owner), Some(owner)).expect("give it away");
+        }
+        let wanted = lab.awf().command(&["bash", "-c", "one; two; three; echo \"$JAVA_HOME\"; echo \"$X\""]);
+        let mut command = std::process::Command::new(&sudo);
+        command.arg(wanted.get_program()).args(wanted.get_args()).current_dir(lab.dir().work()).env_clear();
+        command.env("PATH", format!("{home}/nvm/bin:{PATH}")).env("AS", harness::workdir::UID.to_string());
+        command.env("GITHUB_PATH", &added).env("GITHUB_ENV", &set);
+        let out = lab.machine().within(|| command.output().expect("start it"));
+        String::from_utf8(out.stdout).expect("UTF-8")
+    };
+    let out = run(harness::workdir::UID);
+    assert!(out.ends_with(&format!("one\ntwo\nthree\n{home}/jdk 21\n\n")), "{out}");
+    let out = run(0);
+    assert!(out.contains("$GITHUB_PATH is not used") && out.contains("not a file of sudo's caller"), "{out}");
+    assert!(out.contains("two: command not found"), "{out}");
+}

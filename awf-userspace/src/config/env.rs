@@ -17,10 +17,9 @@ use std::{
 use super::{
     ConfigError, ExecArgs, Inputs, Notice, ProxyEnv, env_file,
     env_names::{self, NO_PROXY, PROXY_URL, RESERVED},
+    toolchain,
 };
 
-/// PATH for a caller who has none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A longer value is left out: execve refuses a single string of 128 KiB (`MAX_ARG_STRLEN`), and what is this long
 /// is rarely meant for the command.
 const MAX_VALUE: usize = 64 << 10;
@@ -71,6 +70,12 @@ impl EnvPlan {
         env.into_iter().collect()
     }
 
+    /// PATH, unless `-e` sets another.
+    #[must_use]
+    pub fn path(&self) -> &OsStr {
+        &self.path
+    }
+
     /// The names of the variables that are the caller's or the user's, sorted; for display.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -96,7 +101,8 @@ pub(super) fn plan(
 ) -> EnvPlan {
     let mut left_out = BTreeSet::new();
     let mut passed = BTreeMap::new();
-    for (name, value) in inherited(args, inputs) {
+    let toolchains = toolchain::find(inputs, notices);
+    for (name, value) in inherited(args, inputs).chain(&toolchains.recovered) {
         if value.len() > MAX_VALUE {
             let (name, kib) = (name.to_string_lossy(), value.len() >> 10);
             notices.push(warn(format!(
@@ -124,9 +130,7 @@ pub(super) fn plan(
             total >> 10
         )));
     }
-    let path = inputs.var("PATH").filter(|path| !path.is_empty());
-    let path = path.cloned().unwrap_or_else(|| DEFAULT_PATH.into());
-    EnvPlan { passed, path, explicit, excluded, proxy_env: args.proxy_env }
+    EnvPlan { passed, path: toolchains.path, explicit, excluded, proxy_env: args.proxy_env }
 }
 
 fn warn(text: String) -> Notice {
@@ -134,9 +138,10 @@ fn warn(text: String) -> Notice {
 }
 
 /// The caller's variables that may be passed on, before exceptions.
-fn inherited<'a>(args: &ExecArgs, inputs: &'a Inputs) -> impl Iterator<Item = &'a (OsString, OsString)> {
+fn inherited<'a>(args: &ExecArgs, inputs: &'a Inputs) -> impl Iterator<Item = (&'a OsString, &'a OsString)> {
     let all = args.env_all;
-    inputs.env.iter().filter(move |(name, _)| all || name.to_str().is_some_and(env_names::is_default))
+    let wanted = move |name: &OsString| all || name.to_str().is_some_and(env_names::is_default);
+    inputs.env.iter().map(|(name, value)| (name, value)).filter(move |(name, _)| wanted(name))
 }
 
 fn pass(

@@ -3,9 +3,13 @@
 use std::{
     collections::BTreeMap,
     env,
-    ffi::OsString,
-    fs::File,
+    ffi::{OsStr, OsString},
+    fs::{self, File},
     io::Read,
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -14,6 +18,7 @@ use bytes::Bytes;
 use super::{
     ExecArgs, PolicyArgs,
     file::{self, ConfigFile},
+    toolchain::{self, GITHUB_ENV, GITHUB_PATH},
 };
 
 /// A file longer than this is not a list somebody wrote.
@@ -26,6 +31,8 @@ pub struct Inputs {
     pub env: Vec<(OsString, OsString)>,
     /// The contents of each file named, or why there are none.
     pub files: BTreeMap<PathBuf, Result<Bytes, String>>,
+    /// Of the environment sudo itself was started with: PATH and toolchains.
+    pub sudo: BTreeMap<OsString, OsString>,
 }
 
 impl Inputs {
@@ -37,6 +44,15 @@ impl Inputs {
         inputs.env = env::vars_os().collect();
         let more = args.env_file.iter().chain(&args.upstream_proxy_auth_file);
         inputs.files.extend(more.map(|path| (path.clone(), read(path))));
+        if inputs.var("SUDO_UID").is_some() {
+            inputs.sudo = of_sudo().unwrap_or_default();
+        }
+        for name in [GITHUB_PATH, GITHUB_ENV] {
+            if let Some(path) = inputs.caller_var(name).map(PathBuf::from) {
+                let found = inputs.callers_file(&path);
+                inputs.files.entry(path).or_insert(found);
+            }
+        }
         inputs
     }
 
@@ -61,7 +77,28 @@ impl Inputs {
             let paths = typed.iter().cloned().chain(config.paths(key));
             files.extend(paths.map(|path| (path.clone(), read(&path))));
         }
-        Self { env: Vec::new(), files }
+        Self { files, ..Self::default() }
+    }
+
+    /// A file the caller's environment names: it must be the caller's, since we read it with root's rights.
+    fn callers_file(&self, path: &Path) -> Result<Bytes, String> {
+        // Whatever it is by now, opening it must not wait.
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let file = file.map_err(|error| error.to_string())?;
+        let meta = file.metadata().map_err(|error| error.to_string())?;
+        let caller: Option<u32> = self.var("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok());
+        if !meta.is_file() {
+            return Err("not a file".to_owned());
+        }
+        if caller.is_some_and(|caller| caller != meta.uid()) {
+            return Err("not a file of sudo's caller".to_owned());
+        }
+        read_open(file)
+    }
+
+    /// A variable of the environment, else of sudo's caller.
+    pub(super) fn caller_var(&self, name: &str) -> Option<&OsString> {
+        self.var(name).or_else(|| self.sudo.get(OsStr::new(name)))
     }
 
     pub(super) fn var(&self, name: &str) -> Option<&OsString> {
@@ -69,16 +106,31 @@ impl Inputs {
     }
 }
 
+/// What is recovered of the environment sudo was started with, if it was sudo that started us and not a shell of
+/// root's: it passes on little of it, and replaces PATH.
+fn of_sudo() -> Option<BTreeMap<OsString, OsString>> {
+    let parent = PathBuf::from(format!("/proc/{}", rustix::process::getppid()?.as_raw_nonzero()));
+    if fs::read_to_string(parent.join("comm")).ok()?.trim_end() != "sudo" {
+        return None;
+    }
+    let bytes = fs::read(parent.join("environ")).ok()?;
+    let pair = |text: &[u8]| {
+        let at = text.iter().position(|byte| *byte == b'=')?;
+        let name = OsStr::from_bytes(&text[..at]);
+        toolchain::is_recovered(name).then(|| (name.to_owned(), OsString::from_vec(text[at + 1..].to_vec())))
+    };
+    Some(bytes.split(|byte| *byte == 0).filter_map(pair).collect())
+}
+
 fn read(path: &Path) -> Result<Bytes, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| {
-            // Room for a regular file at once; others have no length.
-            let length = file.metadata().map_or(0, |meta| meta.len().min(MAX_FILE));
-            bytes.reserve_exact(usize::try_from(length).unwrap_or_default() + 1);
-            file.take(MAX_FILE + 1).read_to_end(&mut bytes)
-        })
-        .map_err(|error| error.to_string())?;
+    read_open(File::open(path).map_err(|error| error.to_string())?)
+}
+
+fn read_open(file: File) -> Result<Bytes, String> {
+    // Room for a regular file at once; others have no length.
+    let length = file.metadata().map_or(0, |meta| meta.len().min(MAX_FILE));
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(format!("longer than {} MiB", MAX_FILE >> 20));
     }

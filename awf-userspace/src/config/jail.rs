@@ -96,7 +96,8 @@ pub(super) fn plan(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigErro
     }
     let paths = |names: &[&str]| names.iter().flat_map(|name| variable(inputs, name)).collect();
     let mut secrets: Vec<PathBuf> = paths(&SECRETS);
-    for dir in variable(inputs, "CARGO_HOME") {
+    let cargo_home = inputs.caller_var("CARGO_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    if let Some(dir) = cargo_home {
         secrets.extend([dir.join("credentials"), dir.join("credentials.toml")]);
     }
     JailPlan {

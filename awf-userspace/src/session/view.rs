@@ -1,6 +1,7 @@
 //! What the command is to see of this machine's files, from the plan and what is known of its user.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -44,7 +45,18 @@ pub(super) fn root(plan: &SessionPlan, of: For<'_>) -> Result<Option<RootfsPlan>
     let facts = survey::look(&wanted).map_err(SessionError::MountTable)?;
     let root = RootfsPlan::new(&wanted, &facts).map_err(SessionError::Mounts)?;
     root.notes.iter().for_each(|note| log::info!("{note}"));
+    let unseen = unseen(&root, plan.env.path());
+    if !unseen.is_empty() {
+        log::info!("the command does not see {} of PATH (--mount shows it)", unseen.join(", "));
+    }
     Ok(Some(root))
+}
+
+/// Directories of `path` that are there and not inside.
+fn unseen(root: &RootfsPlan, path: &OsStr) -> Vec<String> {
+    let real = |dir: &PathBuf| fs::canonicalize(dir).ok().filter(|dir| dir.is_dir());
+    let hidden = |dir: &PathBuf| real(dir).is_some_and(|dir| root.inside(&dir).is_empty());
+    std::env::split_paths(path).filter(hidden).map(|dir| dir.display().to_string()).collect()
 }
 
 fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {

@@ -47,7 +47,7 @@ fn without_env_all_only_the_short_list_is_passed() {
         ("SUDO_USER", None),
         ("PWD", None),
         ("ALL_PROXY", None),
-        ("PATH", Some("/opt/go/bin:/usr/bin")),
+        ("PATH", Some("/opt/go/bin:/usr/bin:/opt/java/bin")),
         ("HOME", Some("/home/runner")),
         ("USER", Some("runner")),
         ("LOGNAME", Some("runner")),
@@ -96,7 +96,7 @@ fn env_all_is_beaten_by_env_file_is_beaten_by_e_is_beaten_by_exclude() {
     assert_eq!(case.env("MY_VAR").as_deref(), Some("last"));
     // The exceptions hold for files, too.
     assert_eq!(case.env("GITHUB_TOKEN"), None);
-    assert_eq!(case.env("PATH").as_deref(), Some("/opt/go/bin:/usr/bin"));
+    assert_eq!(case.env("PATH").as_deref(), Some("/opt/go/bin:/usr/bin:/opt/java/bin"));
     let all = [
         "--env-all",
         "--env-file",
@@ -205,4 +205,42 @@ fn bytes_that_are_not_text_pass_unchanged() {
 #[test]
 fn a_caller_without_path_gets_the_usual_one() {
     assert!(Case::new(&[]).env("PATH").unwrap().contains("/usr/bin"));
+}
+
+#[test]
+fn path_is_the_callers_with_what_steps_and_toolchains_add() {
+    let steps = |case: Case| {
+        case.var("GITHUB_PATH", "/run/path")
+            .file("/run/path", "/first/bin\r\n\n/second bin\nrelative\n/a:/b\n/usr/bin\n")
+            .var("GITHUB_ENV", "/run/env")
+            .file("/run/env", "GOROOT<<E\n/opt/go\nE\nJAVA_HOME=/never\nMY_VAR=never\nPATH=/never\n")
+    };
+    let base = Case::new(&[]).var("PATH", "/usr/bin::.:/bin:/usr/bin").var("JAVA_HOME", "/opt/java");
+    let added = "/usr/bin:/second bin:/first/bin";
+    let want = format!("{added}:/bin:/opt/go/bin:/opt/java/bin");
+    let case = steps(base);
+    assert_eq!(case.env("PATH"), Some(want));
+    assert_eq!(case.env("GOROOT").as_deref(), Some("/opt/go"));
+    assert_eq!(case.env("JAVA_HOME").as_deref(), Some("/opt/java"));
+    assert_eq!(case.env("MY_VAR"), None);
+    // sudo's own PATH: the caller's toolchains are found first.
+    let sudo = || steps(Case::new(&[]).var("PATH", "/usr/bin:/bin").var("SUDO_UID", "1000"));
+    let want = format!("{added}:/opt/go/bin:/never/bin:/bin");
+    assert_eq!(sudo().env("PATH"), Some(want));
+    let mut case = sudo();
+    case.inputs.sudo = [("PATH", "/home/u/.nvm/bin:/bin"), ("JAVA_HOME", "/opt/j")]
+        .map(|(n, v)| (n.into(), v.into()))
+        .into();
+    let want = format!("{added}:/home/u/.nvm/bin:/bin:/opt/go/bin:/opt/j/bin");
+    assert_eq!(case.env("PATH"), Some(want));
+    assert_eq!(case.env("JAVA_HOME").as_deref(), Some("/opt/j"));
+    case.flags = vec!["--exclude-env".into(), "JAVA_HOME".into(), "-e".into(), "PATH=/mine".into()];
+    assert_eq!((case.env("JAVA_HOME"), case.env("PATH").as_deref()), (None, Some("/mine")));
+}
+
+#[test]
+fn a_runners_file_that_cannot_be_read_is_said() {
+    let mut case = Case::new(&["-d", "x.test"]).var("GITHUB_PATH", "/run/path").var("GITHUB_ENV", "/run/env");
+    case.inputs.files.insert("/run/path".into(), Err("Permission denied".into()));
+    assert_eq!(case.notices(), ["WARN: $GITHUB_PATH is not used: /run/path: Permission denied"]);
 }
