@@ -139,7 +139,7 @@ fn containers_and_unmerged_systems_are_no_obstacle() {
     let place = lab.dir().root().join("container");
     fs::create_dir(&place).expect("make it");
     let script = "id -u; whoami; pwd; touch f; ls; echo $$; head -c 2 /dev/zero | wc -c; ls /dev/null
-        test -L /bin && echo merged || echo unmerged; mountpoint -q /proc && ls -d /proc/[0-9]* | wc -l";
+        test -L /bin && echo merged || echo unmerged; mountpoint -q /proc && echo /proc/[0-9]*";
     for (unmerged, usr) in [("", "merged"), ("1", "unmerged")] {
         let awf = lab.awf().command(&["bash", "-c", script]);
         let mut outer = std::process::Command::new("unshare");
@@ -148,7 +148,7 @@ fn containers_and_unmerged_systems_are_no_obstacle() {
         outer.env_clear().env("PATH", harness::tools::PATH).env("UNMERGED", unmerged);
         let out = lab.machine().within(|| outer.output().expect("start it"));
         let work = lab.dir().work();
-        let wanted = format!("{UID}\n{UID}\n{}\nf\n2\n2\n/dev/null\n{usr}\n3\n", work.display());
+        let wanted = format!("{UID}\n{UID}\n{}\nf\n2\n2\n/dev/null\n{usr}\n/proc/2\n", work.display());
         assert_eq!(String::from_utf8_lossy(&out.stdout), wanted, "{}", String::from_utf8_lossy(&out.stderr));
     }
 }
@@ -166,4 +166,22 @@ fn a_workspace_is_found_by_the_link_that_names_it() {
     lab.awf().outer_env("GITHUB_WORKSPACE", &link).sh(&script).ok().stdout_is(&wanted);
     assert!(real.join("f").exists());
     lab.awf().sh(&script).fails();
+}
+
+#[test]
+fn only_what_is_listed_can_be_written_to() {
+    let lab = Lab::new();
+    let out = lab.dir().work().join("out");
+    fs::create_dir(&out).expect("make it");
+    chown(&out, Some(UID), Some(UID)).expect("give it to the user");
+    let script = "for d in ~ . out /tmp /dev/shm; do if (echo x > $d/x) 2>/dev/null; then echo ${d#$HOME}; fi; done; if [ -e out/x ]; then rm out/x; fi; if mv out no 2>/dev/null; then echo moved; fi";
+    let all = "/tmp\n/dev/shm\n";
+    for (list, wanted) in [("[]".to_owned(), all.to_owned()), (format!("[{out:?}]"), format!("out\n{all}"))] {
+        let config = lab.dir().file("config.toml", format!("[filesystem]\nallow_write = {list}\n"));
+        let run = lab.awf().args(["-c", config.to_str().expect("UTF-8")]);
+        run.sh(script).ok().stdout_is(&wanted);
+    }
+    let config = lab.dir().file("config.toml", "[filesystem]\nallow_write = [\"/etc\"]\n");
+    let run = lab.awf().args(["-c", config.to_str().expect("UTF-8")]);
+    run.sh("echo ran").code(125).stdout_is("").stderr_contains("allow_write /etc: is not in what");
 }

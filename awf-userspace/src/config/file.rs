@@ -29,6 +29,9 @@ pub(super) const KEYS: [&str; 10] = [
     "ruleset_file",
 ];
 
+/// The key of `[filesystem]`: a list of paths.
+pub(super) const ALLOW_WRITE: &str = "allow_write";
+
 /// A string of the file, and its line, from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {
@@ -44,7 +47,12 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// The strings of one of [`KEYS`].
+    /// Whether the key is there, be its list empty.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.lists.contains_key(key)
+    }
+
+    /// The strings of one of [`KEYS`], or of [`ALLOW_WRITE`].
     pub(super) fn items(&self, key: &str) -> &[Item] {
         self.lists.get(key).map_or(&[], Vec::as_slice)
     }
@@ -114,6 +122,12 @@ pub(super) fn parse(path: &Path, bytes: &[u8], errors: &mut Vec<ConfigError>) ->
     reader.file
 }
 
+/// The table that a key belongs into.
+fn table_of(key: &str) -> Option<&'static str> {
+    let tables: [(&str, &[&str]); 2] = [("policy", &KEYS), ("filesystem", &[ALLOW_WRITE])];
+    tables.into_iter().find(|(_, keys)| keys.contains(&key)).map(|(table, _)| table)
+}
+
 fn line_of(text: &[u8], at: usize) -> usize {
     1 + text.iter().take(at).filter(|&&b| b == b'\n').count()
 }
@@ -134,28 +148,31 @@ impl Reader<'_> {
     fn root(&mut self, root: &DeTable<'_>) {
         for (key, value) in root {
             match (key.get_ref().as_ref(), value.get_ref()) {
-                ("policy", DeValue::Table(policy)) => self.policy(policy),
-                ("policy", other) => {
-                    let why = format!("`policy` is {}; write a table: [policy]", kind(other));
+                ("policy", DeValue::Table(policy)) => self.table(policy, &KEYS),
+                ("filesystem", DeValue::Table(files)) => self.table(files, &[ALLOW_WRITE]),
+                (name @ ("policy" | "filesystem"), other) => {
+                    let why = format!("`{name}` is {}; write a table: [{name}]", kind(other));
                     self.refuse(value.span().start, why);
                 }
-                (name, _) if KEYS.contains(&name.replace('-', "_").as_str()) => {
-                    self.refuse(
+                (name, _) => match table_of(&name.replace('-', "_")) {
+                    Some(table) => self.refuse(
                         key.span().start,
-                        format!("`{name}` stands outside of a table; write [policy] above it"),
-                    );
-                }
-                (name, DeValue::Table(_)) => self.unknown(key.span().start, "table", name, &["policy"]),
-                (name, _) => self.unknown(key.span().start, "key", name, &["policy"]),
+                        format!("`{name}` stands outside of a table; write [{table}] above it"),
+                    ),
+                    None => {
+                        let what = if matches!(value.get_ref(), DeValue::Table(_)) { "table" } else { "key" };
+                        self.unknown(key.span().start, what, name, &["filesystem", "policy"]);
+                    }
+                },
             }
         }
     }
 
-    fn policy(&mut self, policy: &DeTable<'_>) {
-        for (key, value) in policy {
+    fn table(&mut self, table: &DeTable<'_>, keys: &[&'static str]) {
+        for (key, value) in table {
             let name = key.get_ref().replace('-', "_");
-            let Some(known) = KEYS.into_iter().find(|known| *known == name) else {
-                self.unknown(key.span().start, "key", key.get_ref(), &KEYS);
+            let Some(known) = keys.iter().copied().find(|known| *known == name) else {
+                self.unknown(key.span().start, "key", key.get_ref(), keys);
                 continue;
             };
             let items = self.strings(known, value);

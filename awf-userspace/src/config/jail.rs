@@ -7,7 +7,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{ConfigError, ExecArgs, Inputs};
+use super::{
+    ConfigError, ExecArgs, Inputs,
+    file::{ALLOW_WRITE, ConfigFile},
+};
 
 /// `--chroot`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -32,6 +35,8 @@ pub struct Mount {
 pub struct JailPlan {
     pub chroot: Chroot,
     pub mounts: Vec<Mount>,
+    /// Of what the command could write to, only this; `None`: all of it.
+    pub allow_write: Option<Vec<PathBuf>>,
     /// The machine's /tmp instead of an empty one.
     pub share_tmp: bool,
     /// Writable beside the working directory.
@@ -76,7 +81,12 @@ const SECRETS: [&str; 16] = [
     "NPM_CONFIG_USERCONFIG", "npm_config_userconfig", "PASSWORD_STORE_DIR", "PGPASSFILE", "PIP_CONFIG_FILE",
 ];
 
-pub(super) fn plan(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> JailPlan {
+pub(super) fn plan(
+    args: &ExecArgs,
+    config: &ConfigFile,
+    inputs: &Inputs,
+    errors: &mut Vec<ConfigError>,
+) -> JailPlan {
     let mut mounts: Vec<Mount> = Vec::new();
     for text in &args.mount {
         let parsed =
@@ -90,7 +100,11 @@ pub(super) fn plan(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigErro
         }
     }
     if args.chroot == Chroot::Off {
-        let given = [("--mount", !args.mount.is_empty()), ("--share-tmp", args.share_tmp)];
+        let given = [
+            ("--mount", !args.mount.is_empty()),
+            ("--share-tmp", args.share_tmp),
+            ("[filesystem] allow_write", config.has(ALLOW_WRITE)),
+        ];
         errors
             .extend(given.into_iter().filter(|(_, is)| *is).map(|(flag, _)| ConfigError::NeedsRoot { flag }));
     }
@@ -103,12 +117,27 @@ pub(super) fn plan(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigErro
     JailPlan {
         chroot: args.chroot,
         mounts,
+        allow_write: config.has(ALLOW_WRITE).then(|| allow_write(config, inputs, errors)),
         share_tmp: args.share_tmp,
         workspaces: paths(&[WORKSPACE]),
         tool_caches: paths(&TOOL_CACHES),
         config_dirs: paths(&CONFIG_DIRS),
         secrets,
     }
+}
+
+fn allow_write(config: &ConfigFile, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for item in config.items(ALLOW_WRITE) {
+        match path(item.text.as_bytes(), inputs) {
+            Ok(path) => paths.push(path),
+            Err(why) => {
+                let why = format!("`{ALLOW_WRITE}`: {:?} {why}", item.text);
+                errors.push(ConfigError::Config { path: config.path.clone(), line: item.line, why });
+            }
+        }
+    }
+    paths
 }
 
 /// The absolute paths in a variable, which may be a list.

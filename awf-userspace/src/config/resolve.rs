@@ -31,7 +31,7 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         env: env::plan(args, inputs, &mut errors, &mut notices),
         identity: identity(args, inputs, &mut errors),
         network: args.network,
-        jail: jail::plan(args, inputs, &mut errors),
+        jail: jail::plan(args, &config, inputs, &mut errors),
         dns_servers: name_servers::servers(args, &config, &mut errors),
         deadlines: Deadlines::read(&args.deadline, &mut errors),
         upstream_proxies: upstream::proxies(args, inputs, &mut errors, &mut notices),

@@ -77,6 +77,7 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         config_dirs: plan.jail.config_dirs.clone(),
         secrets: plan.jail.secrets.clone(),
         mounts: plan.jail.mounts.iter().map(mount).collect(),
+        allow_write: plan.jail.allow_write.clone(),
         share_tmp: plan.jail.share_tmp,
         etc: etc(of).map_err(SessionError::Accounts)?,
         sockets: of.sockets.into(),

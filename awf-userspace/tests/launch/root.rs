@@ -39,6 +39,7 @@ impl Place {
             config_dirs: Vec::new(),
             secrets: Vec::new(),
             mounts: Vec::new(),
+            allow_write: None,
             share_tmp: false,
             etc: Vec::new(),
             sockets: Vec::new(),

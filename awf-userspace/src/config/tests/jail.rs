@@ -75,3 +75,24 @@ fn the_environment_names_workspace_caches_and_secrets() {
     assert_eq!(jail.secrets, secrets.map(PathBuf::from));
     assert!(jail.config_dirs.is_empty());
 }
+
+#[test]
+fn the_configuration_file_says_where_may_be_written() {
+    let case = |text: &str| Case::new(&["-c", "f.toml"]).var("W", "/w").file("f.toml", text);
+    let plan = |text: &str| case(text).resolved().plan.jail.allow_write;
+    assert_eq!(plan("[policy]\n"), None);
+    assert_eq!(plan("[filesystem]\nallow_write = []\n"), Some(vec![]));
+    let paths = ["/w/out", "/tmp"].map(PathBuf::from).to_vec();
+    assert_eq!(plan("[filesystem]\nallow-write = [\"$W/out\", \"/tmp/\"]\n"), Some(paths));
+    assert_eq!(
+        case("allow_write = []\n[filesystem]\nallow_write = [\"rel\",\n\"/a/../b\"]\nx = 1\n").texts(),
+        [
+            "f.toml:1: `allow_write` stands outside of a table; write [filesystem] above it",
+            "f.toml:5: unknown key \"x\"; known: allow_write",
+            "f.toml:3: `allow_write`: \"rel\" has a path that does not begin with /",
+            "f.toml:4: `allow_write`: \"/a/../b\" has a path with . or .. in it; write where it leads to",
+        ]
+    );
+    let off = Case::new(&["-c", "f", "--chroot", "off"]).file("f", "[filesystem]\nallow_write = []\n");
+    assert!(off.texts()[0].starts_with("[filesystem] allow_write needs --chroot auto"));
+}

@@ -7,7 +7,7 @@ use super::area::{Area, depth};
 use super::facts::{Facts, Kind, Walk};
 use super::root::Root;
 use super::wanted::{Home, SYSTEM, UserMount, Wanted};
-use super::{KernelFs, RootfsError, RootfsPlan, Step, check, secrets};
+use super::{KernelFs, RootfsError, RootfsPlan, Step, check, narrow, secrets};
 
 /// `mode` of directories everybody may write to, and of ours.
 const SHARED: u32 = 0o1777;
@@ -57,18 +57,27 @@ const KERNEL_TYPES: [&str; 17] = [
 
 /// Something that goes over a path of the new root.
 #[derive(Clone, Debug)]
-struct Item {
-    at: PathBuf,
-    dir: bool,
-    what: What,
+pub(super) struct Item {
+    pub(super) at: PathBuf,
+    pub(super) dir: bool,
+    pub(super) what: What,
 }
 
 #[derive(Clone, Debug)]
-enum What {
-    Bind { walk: Walk, writable: bool },
+pub(super) enum What {
+    Bind {
+        walk: Walk,
+        writable: bool,
+    },
+    /// A part of what lies below, writable.
+    Again {
+        from: PathBuf,
+    },
     Memory,
     Cover,
-    User { mount: UserMount },
+    User {
+        mount: UserMount,
+    },
 }
 
 pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<RootfsPlan, Vec<RootfsError>> {
@@ -83,6 +92,7 @@ pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<RootfsPlan, Vec<Roo
         what: What::User { mount },
     }));
     items.extend(covers(wanted, facts, &root, &items));
+    errors.extend(narrow::apply(&mut items, wanted, facts));
     // From the outside in: what is mounted later lies on top.
     items.sort_by_key(|item| depth(&item.at));
     for item in &items {
@@ -211,6 +221,9 @@ fn emit(root: &mut Root<'_>, item: &Item, wanted: &Wanted) -> Result<(), RootfsE
             }
         }
         What::Cover => root.cover(&item.at, item.dir),
+        What::Again { from } => root.bind(from, &item.at, item.dir, true).map_err(|_| {
+            RootfsError::AllowWrite { path: item.at.clone(), why: "is not shown to the command" }
+        })?,
         What::User { mount } => root
             .bind(&mount.source, &mount.target, item.dir, mount.writable)
             .map_err(|missing| missing.of(mount))?,

@@ -6,6 +6,7 @@ mod area;
 mod build;
 mod check;
 mod facts;
+mod narrow;
 mod root;
 mod secrets;
 #[cfg(test)]
@@ -138,6 +139,8 @@ pub enum RootfsError {
     NoTarget(UserMount),
     #[error("--mount {0}: one of source and target is a directory, the other is not")]
     Kinds(UserMount),
+    #[error("[filesystem] allow_write {}: {why}", path.display())]
+    AllowWrite { path: PathBuf, why: &'static str },
 }
 
 impl RootfsPlan {

@@ -1,5 +1,7 @@
 //! Hosts of every shape, and what the new root of each is.
 
+mod narrow;
+
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -40,6 +42,7 @@ fn wanted() -> Wanted {
         config_dirs: Vec::new(),
         secrets: Vec::new(),
         mounts: Vec::new(),
+        allow_write: None,
         share_tmp: false,
         etc: Vec::new(),
         sockets: Vec::new(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::secrets;
+use super::{narrow, secrets};
 
 /// What CMD is to have; all paths absolute.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Wanted {
     /// Files and directories with credentials that the caller's environment names.
     pub secrets: Vec<PathBuf>,
     pub mounts: Vec<UserMount>,
+    /// Of what could be written to, only this, as CMD sees it; `None`: all of it.
+    pub allow_write: Option<Vec<PathBuf>>,
     /// The host's /tmp instead of an empty one.
     pub share_tmp: bool,
     /// Contents for files of the host's /etc.
@@ -80,6 +82,7 @@ impl Wanted {
         all.extend(self.etc.iter().map(|(path, _)| path.clone()));
         all.extend(self.sockets.iter().cloned());
         all.extend(secrets::of(self));
+        all.extend(self.allow_write.iter().flatten().flat_map(|path| narrow::sources(path, self)));
         if self.share_tmp {
             all.push("/tmp".into());
         }
