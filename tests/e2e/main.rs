@@ -14,6 +14,7 @@ mod host_services;
 mod hostile;
 mod lab;
 mod lifecycle;
+mod limits;
 mod parting;
 mod policy;
 mod reference;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::Lab;
 
-/// Every path under awf-bpf's run directory, the cgroup v2 tree and bpffs with `id` in its name.
+/// Every path under awf-bpf's run directory, the cgroup trees and bpffs with `id` in its name.
 #[must_use]
 pub fn of_run(lab: &Lab, id: &str) -> Vec<PathBuf> {
     assert!(!id.is_empty(), "every path contains the empty id");
@@ -35,10 +35,10 @@ pub fn assert_none(lab: &Lab, id: &str) {
     assert!(found.is_empty(), "run {id} left: {found:#?}");
 }
 
-/// The mount point of a cgroup2 or bpf file system (proc(5): fields after the separator `-`).
+/// The mount point of a cgroup, cgroup2 or bpf file system (proc(5): fields after the separator `-`).
 fn root_of_interest(line: &str) -> Option<PathBuf> {
     let (mount, kind) = line.split_once(" - ")?;
-    let wanted = kind.starts_with("cgroup2 ") || kind.starts_with("bpf ");
+    let wanted = kind.starts_with("cgroup2 ") || kind.starts_with("cgroup ") || kind.starts_with("bpf ");
     wanted.then(|| mount.split(' ').nth(4).map(PathBuf::from)).flatten()
 }
 

@@ -1,6 +1,7 @@
 //! The run's cgroups: `awf-bpf-<run>/{agent,proxy}` below our own cgroup, so that the programs and limits of every
 //! parent (systemd's, an outer awf-bpf's) go on applying to the command.
 
+pub mod limits;
 mod mount;
 
 use std::{
@@ -43,6 +44,8 @@ pub enum CgroupError {
     Kill { path: PathBuf, source: io::Error },
     #[error("processes of cgroup {path} are still there {waited:?} after SIGKILL")]
     StillThere { path: PathBuf, waited: Duration },
+    #[error(transparent)]
+    Limit(#[from] limits::LimitError),
     #[error("removing cgroup {path}: {source}")]
     Remove { path: PathBuf, source: io::Error },
 }
@@ -202,17 +205,21 @@ fn is_gone(error: &io::Error) -> bool {
 /// Names the cgroup that could not be removed.
 pub fn remove(dir: &Path) -> Result<(), CgroupError> {
     for path in [dir.join("agent"), dir.join("proxy"), dir.to_owned()] {
-        remove_tree(&path)?;
+        remove_one(&path)?;
     }
     Ok(())
 }
 
-/// Removes a cgroup and those the command may have made below it.
-fn remove_tree(path: &Path) -> Result<(), CgroupError> {
+/// Removes a cgroup and those the command may have made below it; one that is not there is not an error.
+///
+/// # Errors
+///
+/// Names the cgroup that could not be removed.
+pub fn remove_one(path: &Path) -> Result<(), CgroupError> {
     if let Ok(entries) = fs::read_dir(path) {
         for entry in entries.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                remove_tree(&entry.path())?;
+                remove_one(&entry.path())?;
             }
         }
     }

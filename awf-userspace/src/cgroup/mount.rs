@@ -30,11 +30,34 @@ pub fn v2_mount(mountinfo: &str) -> Option<V2Mount> {
     whole.or(mounts.last()).cloned()
 }
 
+/// The mount of a v1 `controller`: on a hybrid host v2 does not have it.
+#[must_use]
+pub(super) fn v1_mount(mountinfo: &str, controller: &str) -> Option<V2Mount> {
+    let of_controller = |line: &&str| {
+        let mut after = line.split_once(" - ").map_or("", |(_, after)| after).split(' ');
+        after.next() == Some("cgroup")
+            && after.nth(1).is_some_and(|opts| opts.split(',').any(|o| o == controller))
+    };
+    mountinfo.lines().filter(of_controller).filter_map(place_of).next_back()
+}
+
+/// The path of our cgroup of a v1 `controller` in the text of /proc/self/cgroup.
+#[must_use]
+pub(super) fn own_v1(text: &str, controller: &str) -> Option<PathBuf> {
+    let of_controller = |line: &str| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|known| known == controller).then(|| PathBuf::from(path))
+    };
+    text.lines().find_map(of_controller)
+}
+
 fn parse_line(line: &str) -> Option<V2Mount> {
-    let (before, after) = line.split_once(" - ")?;
-    if after.split(' ').next()? != "cgroup2" {
-        return None;
-    }
+    let (_, after) = line.split_once(" - ")?;
+    if after.split(' ').next()? == "cgroup2" { place_of(line) } else { None }
+}
+
+fn place_of(line: &str) -> Option<V2Mount> {
+    let (before, _) = line.split_once(" - ")?;
     let mut fields = before.split(' ');
     let root = unescape(fields.nth(3)?);
     let point = unescape(fields.next()?);
@@ -86,6 +109,16 @@ mod tests {
         let mount = v2_mount(text).unwrap();
         assert_eq!(mount.below(Path::new("/docker/ab/job")), Path::new("/sys/fs/cgroup/job"));
         assert_eq!(mount.below(Path::new("/elsewhere")), Path::new("/sys/fs/cgroup"));
+    }
+
+    #[test]
+    fn the_v1_controllers_of_a_hybrid_host() {
+        let text = "34 31 0:30 /a /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n";
+        let mount = v1_mount(&(HYBRID.to_owned() + text), "pids").unwrap();
+        let own = own_v1("8:cpu,cpuacct:/c\n4:pids:/a/b\n0::/x\n", "pids").unwrap();
+        assert_eq!(mount.below(&own), Path::new("/sys/fs/cgroup/pids/b"));
+        assert_eq!(own_v1("8:cpu,cpuacct:/c\n", "cpuacct").unwrap(), Path::new("/c"));
+        assert_eq!((v1_mount(HYBRID, "pids"), own_v1("0::/x\n", "pids")), (None, None));
     }
 
     #[test]

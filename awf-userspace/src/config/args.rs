@@ -125,6 +125,14 @@ pub struct ExecArgs {
     #[arg(long, value_name = "USER", help_heading = "Sandbox")]
     pub user: Option<String>,
 
+    /// Memory the command may use, swap included: 512m, 6g. Beyond it its processes are killed.
+    #[arg(long, value_name = "SIZE", help_heading = "Sandbox")]
+    pub memory_limit: Option<String>,
+
+    /// Processes and threads the command may have.
+    #[arg(long, value_name = "COUNT", help_heading = "Sandbox")]
+    pub pids_limit: Option<String>,
+
     /// How long the command may run, in minutes, or as 90s, 30m, 2h. It ends with 124.
     #[arg(long, value_name = "TIME", help_heading = "Sandbox")]
     pub agent_timeout: Option<String>,

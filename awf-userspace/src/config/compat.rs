@@ -55,8 +55,6 @@ const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
     ("diagnostic-logs", None, Nothing, Some("use --log-level debug")),
     ("enable-dind", None, Nothing, None),
     ("enable-dlp", None, Nothing, None),
-    ("memory-limit", None, Value, None),
-    ("pids-limit", None, Value, None),
     ("preset", None, Value, Some("name the domains with --allow-domains")),
     ("ssl-bump", None, Nothing, None),
     ("tty", None, Nothing, None),

@@ -78,6 +78,12 @@ pub enum ConfigError {
     ExcludeName(String),
     #[error("--env-file {}:{line}: {text} is not NAME=value (letters, digits, _; no `export`, no blanks before =)", path.display())]
     EnvLine { path: PathBuf, line: usize, text: String },
+    #[error(
+        "--memory-limit {0:?}: write bytes with b, k, m or g behind them, as 512m or 6g, and at least 16m"
+    )]
+    MemoryLimit(String),
+    #[error("--pids-limit {0:?}: write a number from 1 to 4194304")]
+    PidsLimit(String),
     #[error("--mount {text:?}: {why}")]
     Mount { text: String, why: MountError },
     #[error("{flag} needs --chroot auto: with --chroot off the command sees the machine's files as they are")]

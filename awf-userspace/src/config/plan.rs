@@ -15,6 +15,10 @@ pub struct SessionPlan {
     pub identity: IdentitySource,
     pub network: NetworkMode,
     pub jail: JailPlan,
+    /// Bytes the command may use, swap included.
+    pub memory_limit: Option<u64>,
+    /// Processes and threads the command may have.
+    pub pids_limit: Option<u64>,
     /// Where names are resolved; `None` is the host's own configuration.
     pub dns_servers: Option<Vec<NameServer>>,
     /// How long the proxy waits for what.

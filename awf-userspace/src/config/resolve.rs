@@ -32,6 +32,8 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         identity: identity(args, inputs, &mut errors),
         network: args.network,
         jail: jail::plan(args, &config, inputs, &mut errors),
+        memory_limit: args.memory_limit.as_deref().and_then(|text| keep(values::memory(text), &mut errors)),
+        pids_limit: args.pids_limit.as_deref().and_then(|text| keep(values::pids(text), &mut errors)),
         dns_servers: name_servers::servers(args, &config, &mut errors),
         deadlines: Deadlines::read(&args.deadline, &mut errors),
         upstream_proxies: upstream::proxies(args, inputs, &mut errors, &mut notices),

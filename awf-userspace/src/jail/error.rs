@@ -34,6 +34,8 @@ pub enum JailError {
     SelfTestAnswer { dialled: SocketAddr },
     #[error("self-test: a connection to {dialled} calls its peer {peer}")]
     SelfTestPeer { dialled: SocketAddr, peer: SocketAddr },
+    #[error("cannot enter the cgroup {}: {source}", path.display())]
+    Join { path: PathBuf, source: io::Error },
     #[error("cannot make private mount and ipc namespaces: unshare: {0}")]
     Unshare(#[source] io::Error),
     #[error("cannot cut the mounts off from the host's: mount(MS_PRIVATE): {0}")]

@@ -93,6 +93,7 @@ fn become_command(
         None => lifeline::check_parent(spec.parent)?,
     }
     stdio::check()?;
+    mounts::join(&spec.join)?;
 
     mounts::enter_network(netns, spec.private_network)?;
     if let Some(test) = &spec.self_test {

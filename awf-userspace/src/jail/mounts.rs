@@ -23,6 +23,15 @@ pub(super) fn enter_network(netns: Option<OwnedFd>, expected: bool) -> Result<()
     }
 }
 
+/// Enters cgroups of v1; v2's was given at birth.
+pub(super) fn join(cgroups: &[PathBuf]) -> Result<(), JailError> {
+    for path in cgroups {
+        std::fs::write(path.join("cgroup.procs"), "0")
+            .map_err(|source| JailError::Join { path: path.clone(), source })?;
+    }
+    Ok(())
+}
+
 /// A mount table of its own, cut off from the host's in both directions, and System V and POSIX IPC of its own; for
 /// a root of its own (`with_root`) also its name and the cgroup it is in as the topmost one.
 pub(super) fn private_view(with_root: bool) -> Result<(), JailError> {

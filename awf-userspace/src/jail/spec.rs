@@ -42,6 +42,9 @@ pub struct InitSpec {
     pub home_tmpfs: Option<PathBuf>,
     /// Proves, from inside, that connections reach this run's proxy.
     pub self_test: Option<SelfTest>,
+    /// Cgroups of v1 to enter, whose limits are CMD's.
+    #[serde(with = "os_paths", default)]
+    pub join: Vec<PathBuf>,
     pub restore: Restore,
     /// Filled in by `launch`: the process whose end is CMD's end.
     #[serde(default)]
@@ -82,6 +85,7 @@ impl InitSpec {
             root: None,
             home_tmpfs: None,
             self_test: None,
+            join: Vec::new(),
             restore: Restore::default(),
             parent: 0,
             private_network: false,

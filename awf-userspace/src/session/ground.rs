@@ -6,7 +6,10 @@ use std::{path::Path, time::Duration};
 use super::{bpffs, error::SessionError, state};
 use crate::{
     bpf::{Kernel, Programs},
-    cgroup::{self, RunCgroup},
+    cgroup::{
+        self, RunCgroup,
+        limits::{LimitPlan, Limits},
+    },
 };
 
 /// How long a killed process may take to go.
@@ -17,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Ground {
     state: Option<state::RunState>,
     cgroup: RunCgroup,
+    limits: LimitPlan,
     kernel: Option<Kernel>,
     cleared: bool,
 }
@@ -30,7 +34,13 @@ impl Ground {
     pub fn lay() -> Result<Self, SessionError> {
         let state = state::RunState::create()?;
         match Self::lay_cgroup(&state) {
-            Ok(cgroup) => Ok(Self { state: Some(state), cgroup, kernel: None, cleared: false }),
+            Ok(cgroup) => Ok(Self {
+                state: Some(state),
+                cgroup,
+                limits: LimitPlan::default(),
+                kernel: None,
+                cleared: false,
+            }),
             Err(e) => {
                 if let Err(also) = state.remove() {
                     log::warn!("{also}");
@@ -59,6 +69,29 @@ impl Ground {
     #[must_use]
     pub fn cgroup(&self) -> &RunCgroup {
         &self.cgroup
+    }
+
+    /// Limits what the command may have; `init`: a process of ours is counted with it.
+    ///
+    /// # Errors
+    ///
+    /// Names the limit that cannot be set, and what to do.
+    pub fn limit(&mut self, limits: Limits, init: bool) -> Result<(), SessionError> {
+        if limits == Limits::default() {
+            return Ok(());
+        }
+        let plan = LimitPlan::new(self.cgroup.dir(), limits)?;
+        if let Some(state) = &self.state {
+            state.note_v1(plan.v1())?;
+        }
+        self.limits = plan;
+        Ok(self.limits.set(self.cgroup.dir(), init)?)
+    }
+
+    /// The limits, once they are set.
+    #[must_use]
+    pub fn limits(&self) -> &LimitPlan {
+        &self.limits
     }
 
     /// Attaches the programs to the run's cgroups.
@@ -130,6 +163,8 @@ impl Ground {
         if let Some(kernel) = self.kernel.take() {
             kernel.detach().map_err(SessionError::Detach)?;
         }
+        self.limits.hit(self.cgroup.dir()).iter().for_each(|hit| log::warn!("{hit}"));
+        self.limits.v1().try_for_each(cgroup::remove_one)?;
         cgroup::remove(self.cgroup.dir())?;
         if let Some(state) = self.state.take() {
             state.remove()?;
@@ -182,6 +217,9 @@ fn reap_one(run: state::DeadRun) -> Result<(), SessionError> {
     if let Some(dir) = run.cgroup.as_deref().filter(|dir| is_ours(dir, &run.id)) {
         cgroup::kill(dir, PATIENCE)?;
         bpffs::remove_pins(&bpffs::directory()?.join(&run.id)).map_err(SessionError::Detach)?;
+        for path in run.more_cgroups.iter().filter(|path| is_ours(path, &run.id)) {
+            cgroup::remove_one(path)?;
+        }
         cgroup::remove(dir)?;
     }
     Ok(run.remove()?)

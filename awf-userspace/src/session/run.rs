@@ -20,7 +20,8 @@ use super::{
 use crate::{
     audit::{JsonSink, Summary},
     bpf::{BpfError, Events, Loading, Origins, Processes, Programs},
-    config::{NetworkMode, SessionPlan},
+    cgroup::limits::Limits,
+    config::{Chroot, NetworkMode, SessionPlan},
     dns::{DnsError, DnsStub, StandIns, Upstream},
     jail::SelfTest,
     launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals},
@@ -55,6 +56,8 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     super::reap_quietly();
 
     let mut ground = Ground::lay()?;
+    let wanted = Limits { memory: plan.memory_limit, pids: plan.pids_limit };
+    ground.limit(wanted, plan.jail.chroot == Chroot::Auto)?;
     let network = netns::start(ground.cgroup().proxy(), own)?.finish()?;
     let audit = Arc::new(prepare::audit(&plan, ground.id())?);
     let loading = match loading {
@@ -153,7 +156,8 @@ impl Run {
     ) -> Result<Outcome, SessionError> {
         let test = selftest::new(network.proxy.len())?;
         let restore = self.limits.restore(signals.original_mask());
-        let init = command.init(&self.plan, ground.id(), network.proxy_addr, &test, restore);
+        let mut init = command.init(&self.plan, ground.id(), network.proxy_addr, &test, restore);
+        init.join = ground.limits().v1().map(Into::into).collect();
         let mut signals = Signals::listen(signals).map_err(SessionError::Signals)?;
         let (netns, servers) = self.start_servers(network, test)?;
 

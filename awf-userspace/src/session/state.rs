@@ -2,9 +2,13 @@
 //! as long as it lives and the path of its cgroup.
 
 use std::{
+    ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -109,6 +113,17 @@ impl RunState {
             .map_err(|source| StateError::Path { path, source })
     }
 
+    /// Writes down the run's cgroups of v1, before they are made.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that could not be written.
+    pub fn note_v1<'a>(&self, cgroups: impl Iterator<Item = &'a Path>) -> Result<(), StateError> {
+        let bytes = cgroups.map(|path| path.as_os_str().as_encoded_bytes()).collect::<Vec<_>>().join(&0);
+        let path = self.dir.join("cgroup-v1");
+        fs::write(&path, bytes).map_err(|source| StateError::Path { path, source })
+    }
+
     /// Removes the state: nothing of the run is left.
     ///
     /// # Errors
@@ -124,6 +139,8 @@ impl RunState {
 pub struct DeadRun {
     pub id: String,
     pub cgroup: Option<PathBuf>,
+    /// Of v1.
+    pub more_cgroups: Vec<PathBuf>,
     dir: PathBuf,
     _lock: Option<File>,
 }
@@ -187,11 +204,13 @@ fn dead_run(dir: PathBuf, id: &str, unborn: bool) -> Option<DeadRun> {
         // for that ends somebody's work.
         Err(_) => return None,
     };
-    let cgroup = fs::read(dir.join("cgroup")).ok().map(|bytes| {
-        use std::os::unix::ffi::OsStringExt as _;
-        PathBuf::from(std::ffi::OsString::from_vec(bytes))
-    });
-    Some(DeadRun { id: id.to_owned(), cgroup, dir, _lock: lock })
+    let paths = |name: &str| -> Vec<PathBuf> {
+        let bytes = fs::read(dir.join(name)).unwrap_or_default();
+        let paths = bytes.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+        paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
+    };
+    let cgroup = paths("cgroup").pop();
+    Some(DeadRun { id: id.to_owned(), cgroup, more_cgroups: paths("cgroup-v1"), dir, _lock: lock })
 }
 
 /// The lock that every living run shares. Held exclusively, there is none, and none begins.

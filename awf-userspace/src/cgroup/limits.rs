@@ -1,0 +1,266 @@
+//! How much memory and how many processes the command may have: by the controllers of cgroup v2, or of v1 on a
+//! hybrid host where they are still there.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{CgroupError, PREFIX, mount};
+
+/// What the command may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes, swap included.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// Who counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Controller {
+    Memory,
+    Pids,
+}
+
+impl Controller {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+        }
+    }
+
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Memory => "--memory-limit",
+            Self::Pids => "--pids-limit",
+        }
+    }
+
+    /// Of a unit of systemd's, which sets it for all that is started in it.
+    fn property(self) -> &'static str {
+        match self {
+            Self::Memory => "MemoryMax",
+            Self::Pids => "TasksMax",
+        }
+    }
+}
+
+/// Why a limit cannot be set; each names a remedy. A limit that was asked for is set, or nothing runs.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitError {
+    #[error("{flag}: this machine has no {controller} controller (see cgroups(7)); leave it out")]
+    NoController { flag: &'static str, controller: &'static str },
+    #[error(
+        "{flag}: the {controller} controller cannot be passed on from {path}: {source}{}",
+        hint(source, property)
+    )]
+    PassOn {
+        flag: &'static str,
+        controller: &'static str,
+        property: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{flag}: writing {path}: {source}")]
+    Set { flag: &'static str, path: PathBuf, source: io::Error },
+}
+
+/// Cgroup v2 does not let a cgroup with processes of its own divide its memory.
+fn hint(source: &io::Error, property: &str) -> String {
+    match source.raw_os_error() {
+        Some(libc::EBUSY) => format!(
+            " (other processes are in it); start awf-bpf in a cgroup of its own, which is limited: \
+             systemd-run --scope -p {property}=VALUE awf-bpf exec ..."
+        ),
+        _ => String::new(),
+    }
+}
+
+/// One limit and where it is set.
+#[derive(Debug)]
+struct Placed {
+    controller: Controller,
+    limit: u64,
+    /// Of v1: a cgroup for this limit alone.
+    v1: Option<PathBuf>,
+}
+
+/// Limits, and the cgroups they are set in.
+#[derive(Debug, Default)]
+pub struct LimitPlan {
+    placed: Vec<Placed>,
+}
+
+impl LimitPlan {
+    /// Finds out who counts for a run whose cgroup is `dir` (see [`super::place`]).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such controller, or /proc cannot be read.
+    pub fn new(dir: &Path, limits: Limits) -> Result<Self, CgroupError> {
+        let wanted = [(Controller::Memory, limits.memory), (Controller::Pids, limits.pids)];
+        let wanted = wanted.into_iter().filter_map(|(controller, limit)| Some((controller, limit?)));
+        let placed = wanted
+            .map(|(controller, limit)| Ok(Placed { controller, limit, v1: Self::place(dir, controller)? }));
+        Ok(Self { placed: placed.collect::<Result<_, CgroupError>>()? })
+    }
+
+    /// The v1 cgroup for a limit, where v2 does not have its controller.
+    fn place(dir: &Path, controller: Controller) -> Result<Option<PathBuf>, CgroupError> {
+        let read = |path: &Path| {
+            fs::read_to_string(path).map_err(|source| CgroupError::Read { path: path.into(), source })
+        };
+        let name = controller.name();
+        let available = read(&dir.parent().unwrap_or(dir).join("cgroup.controllers"))?;
+        if available.split_ascii_whitespace().any(|known| known == name) {
+            return Ok(None);
+        }
+        let mounts = read(Path::new("/proc/self/mountinfo"))?;
+        let own = read(Path::new("/proc/self/cgroup"))?;
+        let run = dir.file_name().filter(|run| run.to_string_lossy().starts_with(PREFIX));
+        match (mount::v1_mount(&mounts, name), mount::own_v1(&own, name), run) {
+            (Some(mount), Some(own), Some(run)) => Ok(Some(mount.below(&own).join(run))),
+            _ => Err(LimitError::NoController { flag: controller.flag(), controller: name }.into()),
+        }
+    }
+
+    /// The cgroups of v1 that the command's first process has to join, and that have to be removed.
+    pub fn v1(&self) -> impl Iterator<Item = &Path> {
+        self.placed.iter().filter_map(|placed| placed.v1.as_deref())
+    }
+
+    /// Sets the limits for the run whose cgroup is `dir`. With `init` one process more: it is not the command's.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and what to do.
+    pub fn set(&self, dir: &Path, init: bool) -> Result<(), CgroupError> {
+        for Placed { controller, limit, v1 } in &self.placed {
+            let value = if *controller == Controller::Pids { limit + u64::from(init) } else { *limit };
+            match v1 {
+                Some(path) => {
+                    fs::create_dir(path)
+                        .map_err(|source| CgroupError::Make { path: path.clone(), source })?;
+                    set_v1(path, *controller, value)?;
+                }
+                None => {
+                    pass_on(dir, *controller)?;
+                    set_v2(&dir.join("agent"), *controller, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which limits the command ran into.
+    #[must_use]
+    pub fn hit(&self, dir: &Path) -> Vec<String> {
+        self.placed.iter().filter_map(|placed| placed.hit(&dir.join("agent"))).collect()
+    }
+}
+
+impl Placed {
+    fn hit(&self, agent: &Path) -> Option<String> {
+        let dir = self.v1.as_deref().unwrap_or(agent);
+        let (file, field) = match (self.controller, &self.v1) {
+            (Controller::Memory, None) => ("memory.events", "oom_kill"),
+            (Controller::Memory, Some(_)) => ("memory.oom_control", "oom_kill"),
+            (Controller::Pids, _) => ("pids.events", "max"),
+        };
+        let text = fs::read_to_string(dir.join(file)).ok()?;
+        let count = text.lines().find_map(|line| line.strip_prefix(field)?.trim().parse::<u64>().ok())?;
+        let flag = self.controller.flag();
+        match self.controller {
+            _ if count == 0 => None,
+            Controller::Memory => Some(format!("out of memory by {flag}: {count} processes were killed")),
+            Controller::Pids => Some(format!("no more processes by {flag}: {count} were refused")),
+        }
+    }
+}
+
+/// Lets `dir/agent` have the controller.
+fn pass_on(dir: &Path, controller: Controller) -> Result<(), CgroupError> {
+    let name = controller.name();
+    for above in dir.parent().into_iter().chain([dir]) {
+        let path = above.join("cgroup.subtree_control");
+        let enabled = fs::read_to_string(&path).unwrap_or_default();
+        if enabled.split_ascii_whitespace().any(|known| known == name) {
+            continue;
+        }
+        fs::write(&path, format!("+{name}")).map_err(|source| LimitError::PassOn {
+            flag: controller.flag(),
+            controller: name,
+            property: controller.property(),
+            path: above.into(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn set_v2(dir: &Path, controller: Controller, value: u64) -> Result<(), CgroupError> {
+    match controller {
+        Controller::Memory => {
+            write(dir, "memory.max", controller, value)?;
+            optional(dir, "memory.swap.max", controller, 0)
+        }
+        Controller::Pids => write(dir, "pids.max", controller, value),
+    }
+}
+
+fn set_v1(dir: &Path, controller: Controller, value: u64) -> Result<(), CgroupError> {
+    match controller {
+        Controller::Memory => {
+            write(dir, "memory.limit_in_bytes", controller, value)?;
+            optional(dir, "memory.memsw.limit_in_bytes", controller, value)
+        }
+        Controller::Pids => write(dir, "pids.max", controller, value),
+    }
+}
+
+/// A kernel that does not count swap has no such file.
+fn optional(dir: &Path, file: &str, controller: Controller, value: u64) -> Result<(), CgroupError> {
+    if dir.join(file).exists() { write(dir, file, controller, value) } else { Ok(()) }
+}
+
+fn write(dir: &Path, file: &str, controller: Controller, value: u64) -> Result<(), CgroupError> {
+    let path = dir.join(file);
+    fs::write(&path, value.to_string())
+        .map_err(|source| LimitError::Set { flag: controller.flag(), path, source }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::{self, RunCgroup, place};
+
+    #[test]
+    fn limits_are_set_where_the_controllers_are() {
+        let run = RunCgroup::create(place(&format!("unit-{}-limits", std::process::id())).unwrap()).unwrap();
+        let limits = Limits { memory: Some(64 << 20), pids: Some(7) };
+        let plan = LimitPlan::new(run.dir(), limits).unwrap();
+        plan.set(run.dir(), true).unwrap();
+        let pids = plan.v1().find(|path| path.join("pids.max").exists()).map(Path::to_owned);
+        let pids = pids.unwrap_or_else(|| run.dir().join("agent"));
+        assert_eq!(fs::read_to_string(pids.join("pids.max")).unwrap(), "8\n");
+        assert!(plan.hit(run.dir()).is_empty());
+        plan.v1().for_each(|path| cgroup::remove_one(path).unwrap());
+        cgroup::remove(run.dir()).unwrap();
+        assert!(plan.v1().all(|path| !path.exists()));
+    }
+
+    #[test]
+    fn a_busy_cgroup_is_an_error_with_a_remedy() {
+        let error = LimitError::PassOn {
+            flag: "--memory-limit",
+            controller: "memory",
+            property: "MemoryMax",
+            path: "/c".into(),
+            source: io::Error::from_raw_os_error(libc::EBUSY),
+        };
+        assert!(error.to_string().contains("systemd-run --scope -p MemoryMax="), "{error}");
+    }
+}
