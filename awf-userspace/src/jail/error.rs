@@ -24,6 +24,11 @@ pub enum JailError {
          would filter it: put a pipe in between, as in `cat | awf-bpf exec …` or `awf-bpf exec … | cat`"
     )]
     StdioSocket { stream: &'static str, family: u16 },
+    #[error(
+        "{stream} is a directory, or a path opened without its content (O_PATH): the command would reach every file \
+         outside by it; redirect {stream} from or to a file, a pipe or /dev/null"
+    )]
+    StdioPlace { stream: &'static str },
     #[error("the network namespace of the run was not passed on")]
     NoNetns,
     #[error("cannot enter the network namespace of the run: {0}")]

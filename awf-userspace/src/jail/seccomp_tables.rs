@@ -51,6 +51,7 @@ pub(super) const REFUSED: &[Group] = &[
         calls: &[libc::SYS_pidfd_getfd, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev],
     },
     Group { why: "opens files that no path leads to", calls: &[libc::SYS_open_by_handle_at] },
+    Group { why: "reads the kernel's log", calls: &[libc::SYS_syslog] },
     Group { why: "helps to exploit the kernel", calls: &[libc::SYS_userfaultfd] },
     Group {
         why: "replaces or administers the kernel",

@@ -3,16 +3,19 @@
 //! A socket belongs to the cgroup in which it was created: an inherited network socket passes every hook. A unix
 //! socket is allowed, because Node, sshd and many supervisors use socket pairs as pipes; its other end could pass
 //! a network socket in (SCM_RIGHTS), but whoever holds that end started awf-bpf and can reach the network anyway.
+//!
+//! A directory leads to every file of the machine, whatever root the command has (CVE-2024-21626), and so may what
+//! was opened by O_PATH.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, OFlags};
 use rustix::net::AddressFamily;
 
 use super::error::JailError;
 
-/// Refuses descriptors 0 to 2 that are sockets of any family but unix.
+/// Refuses descriptors 0 to 2 that are sockets of any family but unix, directories, or mere places (O_PATH).
 pub(super) fn check() -> Result<(), JailError> {
     check_stream("stdin", rustix::stdio::stdin())?;
     check_stream("stdout", rustix::stdio::stdout())?;
@@ -20,10 +23,19 @@ pub(super) fn check() -> Result<(), JailError> {
 }
 
 fn check_stream(stream: &'static str, fd: BorrowedFd<'_>) -> Result<(), JailError> {
-    match socket_family(fd).map_err(|source| JailError::Stdio { stream, source })? {
+    let examine = |source| JailError::Stdio { stream, source };
+    if is_place(fd).map_err(examine)? {
+        return Err(JailError::StdioPlace { stream });
+    }
+    match socket_family(fd).map_err(examine)? {
         None | Some(AddressFamily::UNIX) => Ok(()),
         Some(family) => Err(JailError::StdioSocket { stream, family: family.as_raw() }),
     }
+}
+
+fn is_place(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let by_path = rustix::fs::fcntl_getfl(fd)?.contains(OFlags::PATH);
+    Ok(by_path || FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory)
 }
 
 fn socket_family(fd: BorrowedFd<'_>) -> io::Result<Option<AddressFamily>> {
@@ -46,6 +58,16 @@ mod tests {
         let (left, _right) = std::os::unix::net::UnixStream::pair().unwrap();
         check_stream("stdin", reader.as_fd()).unwrap();
         check_stream("stdin", left.as_fd()).unwrap();
+    }
+
+    #[test]
+    fn places_do_not() {
+        use rustix::fs::{Mode, open};
+        for (path, flags) in [("/", OFlags::RDONLY), ("/", OFlags::PATH), ("/etc/passwd", OFlags::PATH)] {
+            let fd = open(path, flags, Mode::empty()).unwrap();
+            assert!(matches!(check_stream("stdin", fd.as_fd()), Err(JailError::StdioPlace { .. })), "{path}");
+        }
+        check_stream("stdin", std::fs::File::open("/etc/passwd").unwrap().as_fd()).unwrap();
     }
 
     #[test]
