@@ -91,9 +91,11 @@ pub(super) fn mount_table(table: &[u8]) -> Vec<MountPoint> {
 
 fn mount_point(line: &[u8]) -> Option<MountPoint> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let at = unescape(fields.nth(4)?);
-    let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
-    Some(MountPoint { at, fs_type: String::from_utf8_lossy(fs_type).into_owned() })
+    let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
+    let device = text(fields.nth(2)?);
+    let (root, at) = (unescape(fields.next()?), unescape(fields.next()?));
+    let fs_type = text(fields.skip_while(|field| *field != b"-").nth(1)?);
+    Some(MountPoint { at, fs_type, device, root })
 }
 
 /// Blanks, tabs, newlines and backslashes are written as `\ooo`.

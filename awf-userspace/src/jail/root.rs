@@ -22,6 +22,9 @@ use super::rootfs::{KernelFs, RootfsPlan, Step};
 use crate::sys::mount_attr::{self, NODEV, NOSUID, RDONLY};
 
 const NO_LINKS: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_SYMLINKS);
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_EMPTY_PATH);
 /// Exists everywhere, and nothing is bound from it: here the new root lies until it is entered.
 const PLACE: &str = "/proc";
 /// `tty` on Debian and its kin, and what glibc's grantpt(3) expects.
@@ -85,6 +88,7 @@ impl Building {
                 let source = open_in(self.root.as_fd(), from)?;
                 self.bind(&source, at, *dir, RDONLY, OpenTreeFlags::empty())
             }
+            Step::Pin { at, writable } => self.pin(at, *writable),
             Step::Tmpfs { at, mode, owner } => {
                 let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
                 let mount = memory(*mode, *owner, attributes)?;
@@ -116,15 +120,23 @@ impl Building {
         access: u64,
         depth: OpenTreeFlags,
     ) -> io::Result<()> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH
-            | depth;
-        let tree = open_tree(source, "", flags)?;
+        let tree = open_tree(source, "", CLONE | depth)?;
         let recursive = depth.contains(OpenTreeFlags::AT_RECURSIVE);
         mount_attr::set(tree.as_fd(), access | NOSUID | NODEV, recursive)?;
         let target = open_in(self.root.as_fd(), at)?;
         check_kind(&target, dir)?;
+        put(&tree, &target)
+    }
+
+    /// A link too is mounted upon itself, and still leads where it did.
+    fn pin(&self, at: &Path, writable: bool) -> io::Result<()> {
+        let at = at.strip_prefix("/").unwrap_or(at);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let target = openat2(&self.root, at, flags, Mode::empty(), NO_LINKS)?;
+        let tree = open_tree(&target, "", CLONE | OpenTreeFlags::AT_RECURSIVE)?;
+        if !writable {
+            mount_attr::set(tree.as_fd(), RDONLY | NOSUID | NODEV, true)?;
+        }
         put(&tree, &target)
     }
 
@@ -163,10 +175,7 @@ impl Building {
                 {
                     return Err(Errno::NODEV.into());
                 }
-                let flags = OpenTreeFlags::OPEN_TREE_CLONE
-                    | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                    | OpenTreeFlags::AT_EMPTY_PATH;
-                let node = open_tree(&source, "", flags)?;
+                let node = open_tree(&source, "", CLONE)?;
                 mount_attr::set(node.as_fd(), NOSUID, false)?;
                 self.mount(&node, at)
             }
@@ -234,6 +243,7 @@ fn fresh(name: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io
 fn describe(step: &Step) -> String {
     let (verb, at): (&str, &PathBuf) = match step {
         Step::Bind { from, at, .. } => return format!("show {} at {}", from.display(), at.display()),
+        Step::Pin { at, .. } => ("keep in place", at),
         Step::Dir { at, .. } => ("make the directory", at),
         Step::Link { at, .. } => ("make the link", at),
         Step::File { at, .. } => ("make the file", at),

@@ -8,6 +8,7 @@ mod limits;
 mod prepare;
 mod run;
 mod selftest;
+mod startup;
 pub mod state;
 mod view;
 

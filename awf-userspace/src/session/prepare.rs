@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     SessionError,
+    startup::StartupFiles,
     view::{self, For},
 };
 use crate::{
@@ -50,6 +51,7 @@ pub(super) struct Command {
     /// Unix sockets that processes outside serve.
     sockets: Vec<PathBuf>,
     root: Option<RootfsPlan>,
+    startup: StartupFiles,
 }
 
 /// Decides whom the command runs as.
@@ -81,7 +83,10 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     let of = For { identity: &identity, accounts: &accounts, home_on_tmpfs, here: &here, sockets: &sockets };
     let root = view::root(plan, of)?;
     let cwd = plan.workdir.clone().unwrap_or(here);
-    Ok(Command { identity, home_on_tmpfs, cwd, sockets, root })
+    let home = Some(&identity.home).filter(|_| !home_on_tmpfs);
+    let look = |home: &PathBuf| StartupFiles::look(home, &plan.jail.config_dirs, root.is_none());
+    let startup = home.map(look).unwrap_or_default();
+    Ok(Command { identity, home_on_tmpfs, cwd, sockets, root, startup })
 }
 
 impl Command {
@@ -110,6 +115,16 @@ impl Command {
         init.self_test = Some(test.clone());
         init.restore = restore;
         init
+    }
+
+    /// Says which files that programs outside run by themselves are other than at the start.
+    pub(super) fn warn_of_startup_files(&self) {
+        for path in self.startup.changed() {
+            let path = path.display();
+            log::warn!(
+                "{path} was made or changed while the command ran, and programs outside run it: look at it"
+            );
+        }
     }
 }
 

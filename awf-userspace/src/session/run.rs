@@ -68,7 +68,8 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let run = Run::join(plan, limits, &mut ground, &network, &audit, upstream)?;
 
     let runtime = runtime()?;
-    let outcome = runtime.block_on(run.serve(command, signals, network, &ground));
+    let outcome = runtime.block_on(run.serve(&command, signals, network, &ground));
+    command.warn_of_startup_files();
     let counters = ground.counters();
     let cleared = ground.clear();
     drop(runtime);
@@ -149,7 +150,7 @@ impl Run {
     /// Serves the command from before it runs until it and all it left behind are dead.
     async fn serve(
         self,
-        command: Command,
+        command: &Command,
         signals: BlockedSignals,
         network: CommandNetwork,
         ground: &Ground,

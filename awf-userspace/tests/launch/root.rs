@@ -38,6 +38,7 @@ impl Place {
             tool_caches: Vec::new(),
             config_dirs: Vec::new(),
             secrets: Vec::new(),
+            keep: Vec::new(),
             mounts: Vec::new(),
             allow_write: None,
             share_tmp: false,

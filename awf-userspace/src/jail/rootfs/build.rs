@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::area::{Area, depth};
 use super::facts::{Facts, Kind, Walk};
+use super::guards::{self, Guard, Guarded, Shown};
 use super::root::Root;
 use super::wanted::{Home, SYSTEM, UserMount, Wanted};
-use super::{KernelFs, RootfsError, RootfsPlan, Step, check, narrow, secrets};
+use super::{KernelFs, RootfsError, RootfsPlan, Step, check, narrow};
 
 /// `mode` of directories everybody may write to, and of ours.
 const SHARED: u32 = 0o1777;
@@ -74,7 +75,7 @@ pub(super) enum What {
         from: PathBuf,
     },
     Memory,
-    Cover,
+    Guard(Guarded),
     User {
         mount: UserMount,
     },
@@ -91,7 +92,7 @@ pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<RootfsPlan, Vec<Roo
         dir,
         what: What::User { mount },
     }));
-    items.extend(covers(wanted, facts, &root, &items));
+    items.extend(guarded(wanted, facts, &root, &items));
     errors.extend(narrow::apply(&mut items, wanted, facts));
     // From the outside in: what is mounted later lies on top.
     items.sort_by_key(|item| depth(&item.at));
@@ -185,29 +186,20 @@ fn own(name: &str, walk: Walk, wanted: &Wanted, root: &Root<'_>, notes: &mut Vec
     Some(Item { at: walk.path.clone(), dir: true, what: What::Bind { walk, writable: true } })
 }
 
-/// A cover for each place of credentials that one of `items`, or what every root has, would show. What a mount was
-/// asked for by name is shown.
-fn covers(wanted: &Wanted, facts: &Facts, root: &Root<'_>, items: &[Item]) -> Vec<Item> {
-    let shown = items.iter().filter_map(|item| match &item.what {
-        What::Bind { walk, .. } => Some((item.at.as_path(), walk.path.as_path())),
-        What::User { mount } => Some((item.at.as_path(), mount.source.as_path())),
+/// What lies over single paths of `items`, and of what every root has.
+fn guarded(wanted: &Wanted, facts: &Facts, root: &Root<'_>, items: &[Item]) -> Vec<Item> {
+    let of_item = |item: &Item| match &item.what {
+        What::Bind { walk, writable } => Some((item.at.clone(), walk.path.clone(), *writable)),
+        What::User { mount } => Some((item.at.clone(), mount.source.clone(), mount.writable)),
         _ => None,
-    });
-    let shown: Vec<_> =
-        shown.chain(root.areas.iter().filter_map(|a| Some((&*a.at, a.from.as_deref()?)))).collect();
+    };
+    let of_area = |area: &Area| Some((area.at.clone(), area.from.clone()?, area.writable));
+    let shown = items.iter().filter_map(of_item).chain(root.areas.iter().filter_map(of_area));
+    let shown: Vec<_> = shown.map(|(at, from, writable)| Shown { at, from, writable }).collect();
     // Also a workspace of which a variable says that settings are kept there.
     let asked_for = |at: &Path| items.iter().any(|item| item.at == at);
-    let mut found: Vec<Item> = Vec::new();
-    for walk in secrets::of(wanted).iter().filter_map(|path| facts.walk(path)) {
-        for (at, from) in &shown {
-            let below = walk.path.strip_prefix(from).ok().filter(|rest| !rest.as_os_str().is_empty());
-            let Some(at) = below.map(|rest| at.join(rest)) else { continue };
-            if !asked_for(&at) && !found.iter().any(|item| item.at == at) {
-                found.push(Item { at, dir: walk.kind == Kind::Directory, what: What::Cover });
-            }
-        }
-    }
-    found
+    let all = guards::guards(wanted, facts, &shown, asked_for).into_iter();
+    all.map(|guarded| Item { at: guarded.at.clone(), dir: false, what: What::Guard(guarded) }).collect()
 }
 
 fn emit(root: &mut Root<'_>, item: &Item, wanted: &Wanted) -> Result<(), RootfsError> {
@@ -220,10 +212,19 @@ fn emit(root: &mut Root<'_>, item: &Item, wanted: &Wanted) -> Result<(), RootfsE
                 let _ = root.bind(&walk.path, &item.at, item.dir, *writable);
             }
         }
-        What::Cover => root.cover(&item.at, item.dir),
         What::Again { from } => root.bind(from, &item.at, item.dir, true).map_err(|_| {
             RootfsError::AllowWrite { path: item.at.clone(), why: "is not shown to the command" }
         })?,
+        // Where something else is shown meanwhile there is nothing to guard.
+        What::Guard(guarded) if !root.shows_at(&guarded.host, &guarded.at) => {}
+        What::Guard(Guarded { at, host, guard }) => match guard {
+            Guard::Pin => root.pin(at, host, true),
+            Guard::ReadOnly => root.pin(at, host, false),
+            Guard::Cover { dir } => root.cover(at, *dir),
+        },
+        // A mount of its own could not be replaced, as programs do that write their settings.
+        What::User { mount }
+            if mount.source == mount.target && root.shows_exactly(&mount.target, mount.writable) => {}
         What::User { mount } => root
             .bind(&mount.source, &mount.target, item.dir, mount.writable)
             .map_err(|missing| missing.of(mount))?,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
+use super::area::{depth, join};
+
 /// A path's own kind; links are not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -27,6 +29,10 @@ pub struct Entry {
 pub struct MountPoint {
     pub at: PathBuf,
     pub fs_type: String,
+    /// `major:minor` of the file system.
+    pub device: String,
+    /// What of that file system is mounted.
+    pub root: PathBuf,
 }
 
 /// The host, as far as it was looked at.
@@ -93,5 +99,29 @@ fn names(path: &Path) -> VecDeque<OsString> {
 impl Facts {
     pub(super) fn walk(&self, path: &Path) -> Option<Walk> {
         walk(path, |path| self.entries.get(path).cloned())
+    }
+
+    /// All paths at which the host shows what is at `path`, which has no links in it: its own, and those in other
+    /// mounts of the same file system.
+    pub(super) fn names_of(&self, path: &Path) -> Vec<PathBuf> {
+        let mut names = vec![path.to_owned()];
+        let Some(own) = self.mount_of(path) else { return names };
+        let Ok(rest) = path.strip_prefix(&own.at) else { return names };
+        let within = join(&own.root, rest);
+        let others =
+            self.mounts.iter().filter(|mount| mount.device == own.device && !std::ptr::eq(*mount, own));
+        let name = |mount: &MountPoint| Some(join(&mount.at, within.strip_prefix(&mount.root).ok()?));
+        let visible = |(mount, name): &(&MountPoint, PathBuf)| {
+            self.mount_of(name).is_some_and(|shown| std::ptr::eq(shown, *mount))
+        };
+        let others = others.filter_map(|mount| Some((mount, name(mount)?))).filter(visible);
+        names.extend(others.map(|(_, name)| name));
+        names
+    }
+
+    /// The mount that `path` lies in: of several at one place the last.
+    fn mount_of(&self, path: &Path) -> Option<&MountPoint> {
+        let above = self.mounts.iter().filter(|mount| path.starts_with(&mount.at));
+        above.max_by_key(|mount| depth(&mount.at))
     }
 }

@@ -6,9 +6,11 @@ mod area;
 mod build;
 mod check;
 mod facts;
+mod guards;
 mod narrow;
 mod root;
 mod secrets;
+mod startup;
 #[cfg(test)]
 mod tests;
 mod wanted;
@@ -21,6 +23,7 @@ use super::spec::{os_path, os_paths};
 
 pub use area::Area;
 pub use facts::{Entry, Facts, Kind, MountPoint, Walk, walk};
+pub use startup::startup_files;
 pub use wanted::{Home, UserMount, Wanted};
 
 /// One thing to make in the new root. `at` is where, as CMD will see it.
@@ -61,6 +64,12 @@ pub enum Step {
         #[serde(with = "os_path")]
         at: PathBuf,
         dir: bool,
+    },
+    /// What is at `at`, links not followed, mounted upon itself: it cannot be renamed, replaced or removed.
+    Pin {
+        #[serde(with = "os_path")]
+        at: PathBuf,
+        writable: bool,
     },
     /// An empty file system in memory.
     Tmpfs {

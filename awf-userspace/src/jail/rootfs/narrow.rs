@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::RootfsError;
 use super::build::{Item, What};
 use super::facts::{Facts, Kind};
+use super::guards::Guard;
 use super::wanted::Wanted;
 
 /// Takes the right to write from what of the host is not at or below one of the listed paths, and gives back what
@@ -34,13 +35,13 @@ pub(super) fn apply(items: &mut Vec<Item>, wanted: &Wanted, facts: &Facts) -> Ve
 /// What to put at `path`; nothing where it is writable by itself.
 fn place(path: &Path, items: &[Item], facts: &Facts) -> Result<Option<Item>, &'static str> {
     const NOWHERE: &str = "is not in what the command could write to without it";
-    let over = items.iter().filter(|item| path.starts_with(&item.at));
+    let over = items.iter().filter(|item| path.starts_with(&item.at) && !is_kept(item));
     let item = over.max_by_key(|item| item.at.components().count()).ok_or(NOWHERE)?;
     let source = match &item.what {
         What::Bind { walk, writable: true } => &walk.path,
         What::User { mount } if mount.writable => &mount.source,
         What::Memory => return Ok(None),
-        What::Cover => return Err("is a place of credentials; --mount shows one"),
+        What::Guard(_) => return Err("is a place of credentials; --mount shows one"),
         _ => return Err(NOWHERE),
     };
     let rest = path.strip_prefix(&item.at).map_err(|_| NOWHERE)?;
@@ -57,6 +58,11 @@ fn place(path: &Path, items: &[Item], facts: &Facts) -> Result<Option<Item>, &'s
     }
     let (at, dir) = (path.to_owned(), walk.kind == Kind::Directory);
     Ok(Some(Item { at, dir, what: What::Again { from } }))
+}
+
+/// What is only kept in place or read-only by default may be asked for by name.
+fn is_kept(item: &Item) -> bool {
+    matches!(&item.what, What::Guard(guarded) if matches!(guarded.guard, Guard::Pin | Guard::ReadOnly))
 }
 
 /// What must be looked at on the host for `path`, as CMD sees it.

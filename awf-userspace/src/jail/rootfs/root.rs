@@ -123,6 +123,20 @@ impl<'a> Root<'a> {
         self.areas.push(Area { at: at.into(), from: None, backing: Some(from), writable: false });
     }
 
+    /// Whether CMD sees the host's `host` at `at`.
+    pub(super) fn shows_at(&self, host: &Path, at: &Path) -> bool {
+        covering(&self.areas, at).and_then(|area| area.host(at)).is_some_and(|shown| shown == host)
+    }
+
+    /// Keeps what the host has at `at` where it is, and with `!writable` what it is.
+    pub(super) fn pin(&mut self, at: &Path, host: &Path, writable: bool) {
+        self.steps.push(Step::Pin { at: at.into(), writable });
+        if !writable {
+            let (at, from) = (at.into(), Some(host.into()));
+            self.areas.push(Area { at, from, backing: None, writable });
+        }
+    }
+
     /// A file of ours at `at`.
     pub(super) fn replace(&mut self, at: &Path, content: &[u8]) {
         match covering(&self.areas, at) {

@@ -1,5 +1,6 @@
 //! Hosts of every shape, and what the new root of each is.
 
+mod guards;
 mod narrow;
 
 use std::path::{Path, PathBuf};
@@ -41,12 +42,17 @@ fn wanted() -> Wanted {
         tool_caches: Vec::new(),
         config_dirs: Vec::new(),
         secrets: Vec::new(),
+        keep: Vec::new(),
         mounts: Vec::new(),
         allow_write: None,
         share_tmp: false,
         etc: Vec::new(),
         sockets: Vec::new(),
     }
+}
+
+fn mount_point(at: &str, fs_type: &str, device: &str, root: &str) -> MountPoint {
+    MountPoint { at: at.into(), fs_type: fs_type.into(), device: device.into(), root: root.into() }
 }
 
 fn mount(text: &str) -> UserMount {
@@ -117,6 +123,7 @@ fn everything_is_made_before_something_is_mounted_in_it() {
             Step::Kernel { what: KernelFs::Cgroup, .. } => continue,
             Step::Bind { at, .. } | Step::Tmpfs { at, .. } | Step::Kernel { at, .. } => (at, true),
             Step::Cover { from, .. } => (from, true),
+            Step::Pin { .. } => continue,
         };
         assert!(made.contains(at.parent().unwrap()), "{step:?}: its directory is not there");
         assert!(!needs_itself || made.contains(at), "{step:?}: nothing is there");
@@ -291,7 +298,7 @@ fn a_file_and_a_directory_do_not_lie_over_each_other() {
 fn kernel_file_systems_below_a_bound_directory_are_covered() {
     let mut facts = host(&[MERGED, &["/home/u/chroot/proc/", "/proc/"]].concat());
     for (at, fs_type) in [("/proc", "proc"), ("/home/u/chroot/proc", "proc"), ("/home/u/proj", "ext4")] {
-        facts.mounts.push(MountPoint { at: at.into(), fs_type: fs_type.into() });
+        facts.mounts.push(mount_point(at, fs_type, at, "/"));
     }
     let plan = RootfsPlan::new(&wanted(), &facts).unwrap();
     assert_eq!(seen(&plan), ["/usr ro", "/etc ro", "/home/u rw", "/home/u/chroot/proc hidden"]);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{narrow, secrets};
+use super::{narrow, secrets, startup_files};
 
 /// What CMD is to have; all paths absolute.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Wanted {
     pub config_dirs: Vec<PathBuf>,
     /// Files and directories with credentials that the caller's environment names.
     pub secrets: Vec<PathBuf>,
+    /// Files that programs outside use later, and must find as they were: our own program.
+    pub keep: Vec<PathBuf>,
     pub mounts: Vec<UserMount>,
     /// Of what could be written to, only this, as CMD sees it; `None`: all of it.
     pub allow_write: Option<Vec<PathBuf>>,
@@ -83,6 +85,10 @@ impl Wanted {
         all.extend(self.sockets.iter().cloned());
         all.extend(secrets::of(self));
         all.extend(self.allow_write.iter().flatten().flat_map(|path| narrow::sources(path, self)));
+        all.extend(self.keep.iter().cloned());
+        if let Home::Host(home) = &self.home {
+            all.extend(startup_files(home, &self.config_dirs));
+        }
         if self.share_tmp {
             all.push("/tmp".into());
         }
