@@ -37,7 +37,6 @@ mod unix {
     mod passed_by_path {
         use super::*;
         attacks! {
-            #[ignore = "#4: any path in view can be connected to until the jail has its own mount view"]
             scm_rights: Attack::heard4(UDP).prepare(outside::passer_path);
         }
     }

@@ -22,7 +22,7 @@ attacks! {
     inherited: Attack::heard4(UDP).inherit(9).words(&["443", "fd=9"]);
     pidfd_getfd: Attack::heard4(UDP).prepare(outside::bystander);
     process_vm: Attack::opened().prepare(outside::bystander);
-    // Until the jail has a pid namespace this stands on Landlock's scopes (signals: kernel 6.12).
+    // With `--chroot off` this stands on Landlock's scopes (signals: kernel 6.12).
     ptrace: Attack::opened().prepare(outside::bystander);
     proc_environ: Attack::opened().prepare(outside::bystander);
     int80: Attack::heard4(TCP).absent_without("CONFIG_IA32_EMULATION");

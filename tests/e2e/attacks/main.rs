@@ -5,6 +5,7 @@
 //! stop, what no hook of theirs sees, what the jail must close, what is said to the proxy and the resolver.
 
 mod attack;
+mod breakout;
 mod deaf;
 mod host;
 mod kernel;
