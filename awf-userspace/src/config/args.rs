@@ -137,6 +137,11 @@ pub struct ExecArgs {
     #[arg(long, value_name = "TIME", help_heading = "Sandbox")]
     pub agent_timeout: Option<String>,
 
+    /// Give the command a terminal even where there is none, for all three streams. Without this flag it gets one of its
+    /// own for each stream that is one.
+    #[arg(long, help_heading = "Sandbox")]
+    pub tty: bool,
+
     /// How much the firewall says on stderr.
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t, help_heading = "Output")]
     pub log_level: LogLevel,

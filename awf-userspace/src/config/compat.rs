@@ -57,7 +57,6 @@ const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
     ("enable-dlp", None, Nothing, None),
     ("preset", None, Value, Some("name the domains with --allow-domains")),
     ("ssl-bump", None, Nothing, None),
-    ("tty", None, Nothing, None),
     ("work-dir", None, Value, None),
 ];
 

@@ -34,6 +34,7 @@ pub struct EnvPlan {
     explicit: BTreeMap<OsString, OsString>,
     excluded: BTreeSet<OsString>,
     proxy_env: ProxyEnv,
+    terminal: Vec<(&'static str, OsString)>,
 }
 
 /// What only the run knows.
@@ -63,6 +64,7 @@ impl EnvPlan {
             PROXY_URL.iter().for_each(|name| drop(set(name, url.as_ref())));
             NO_PROXY.iter().for_each(|name| drop(set(name, "localhost,127.0.0.1,::1".as_ref())));
         }
+        env.extend(self.terminal.iter().map(|(name, value)| ((*name).into(), value.clone())));
         env.extend(self.explicit.clone());
         env.retain(|name, _| !self.excluded.contains(name));
         env.insert("AWF_BPF".into(), "1".into());
@@ -130,7 +132,19 @@ pub(super) fn plan(
             total >> 10
         )));
     }
-    EnvPlan { passed, path: toolchains.path, explicit, excluded, proxy_env: args.proxy_env }
+    let terminal = if args.tty { terminal(inputs) } else { Vec::new() };
+    EnvPlan { passed, path: toolchains.path, explicit, excluded, proxy_env: args.proxy_env, terminal }
+}
+
+/// What awf tells a command of its terminal; what the caller's own says is better.
+fn terminal(inputs: &Inputs) -> Vec<(&'static str, OsString)> {
+    let known = inputs.var("TERM").filter(|term| !term.is_empty() && *term != "dumb" && *term != "unknown");
+    let mut set =
+        vec![("FORCE_COLOR", "1".into()), ("TERM", known.map_or("xterm-256color".into(), Clone::clone))];
+    if !inputs.terminal {
+        set.push(("COLUMNS", "120".into()));
+    }
+    set
 }
 
 fn warn(text: String) -> Notice {

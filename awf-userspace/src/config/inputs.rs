@@ -5,7 +5,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs::{self, File},
-    io::Read,
+    io::{self, IsTerminal, Read},
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
         fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -33,6 +33,8 @@ pub struct Inputs {
     pub files: BTreeMap<PathBuf, Result<Bytes, String>>,
     /// Of the environment sudo itself was started with: PATH and toolchains.
     pub sudo: BTreeMap<OsString, OsString>,
+    /// Whether one of stdin, stdout and stderr is a terminal, which has a size of its own.
+    pub terminal: bool,
 }
 
 impl Inputs {
@@ -42,6 +44,8 @@ impl Inputs {
     pub fn read(args: &ExecArgs) -> Self {
         let mut inputs = Self::read_policy(&args.policy);
         inputs.env = env::vars_os().collect();
+        inputs.terminal =
+            io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal();
         let more = args.env_file.iter().chain(&args.upstream_proxy_auth_file);
         inputs.files.extend(more.map(|path| (path.clone(), read(path))));
         if inputs.var("SUDO_UID").is_some() {

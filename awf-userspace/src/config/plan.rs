@@ -33,6 +33,8 @@ pub struct SessionPlan {
     pub mode: Mode,
     /// How long the command may run; it ends with 124.
     pub timeout: Option<Duration>,
+    /// A terminal for all three streams, whatever the caller's are.
+    pub tty: bool,
     /// Nothing but errors on stderr.
     pub quiet: bool,
     /// The command's working directory, absolute; `None` is the caller's.
@@ -155,6 +157,9 @@ impl fmt::Display for SessionPlan {
         writeln!(f, "variables  {}", self.env.names().join(" "))?;
         if let Some(timeout) = self.timeout {
             writeln!(f, "timeout    {} s", timeout.as_secs())?;
+        }
+        if self.tty {
+            writeln!(f, "terminal   for all three streams")?;
         }
         if let Some(dir) = &self.audit_dir {
             writeln!(f, "audit      {}", dir.display())?;

@@ -42,6 +42,7 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         fail_on_block: args.fail_on_block,
         mode: Mode::Enforce,
         timeout: args.agent_timeout.as_deref().and_then(|text| keep(values::timeout(text), &mut errors)),
+        tty: args.tty,
         quiet: args.quiet,
         workdir: args.container_workdir.clone(),
         log_level: args.log_level,

@@ -64,6 +64,12 @@ pub enum JailError {
          own, as in an initramfs or a chroot; --chroot off keeps the machine's)"
     )]
     Pivot(#[source] io::Error),
+    #[error("cannot make a session for the command: setsid: {0}")]
+    Session(#[source] io::Error),
+    #[error("the socket by which awf-bpf gets the command's terminal was not passed on")]
+    NoTerminal,
+    #[error("cannot make a terminal for the command: {step}: {source}{}", terminal_hint(source))]
+    Terminal { step: &'static str, source: io::Error },
     #[error("cannot start the command's first process: fork: {0}")]
     Fork(#[source] io::Error),
     #[error("cannot restore {what}: {source}")]
@@ -135,6 +141,13 @@ fn rootfs_hint(source: &io::Error) -> &'static str {
         Some(libc::ENOSYS | libc::EPERM) => {
             " (needs Linux 5.12 and CAP_SYS_ADMIN, which containers filter; --chroot off goes without)"
         }
+        _ => "",
+    }
+}
+
+fn terminal_hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::ENOSPC) => " (/proc/sys/kernel/pty/max are in use)",
         _ => "",
     }
 }

@@ -1,4 +1,4 @@
-//! Pid 1 of CMD's pid namespace: reaps what CMD orphans, passes signals on, and ends with CMD; then the kernel kills
+//! Pid 1 of CMD's pid namespace, or with `--chroot off` the leader of its session: reaps what CMD orphans, passes signals on, and ends with CMD; then the kernel kills
 //! everything else in the namespace. It keeps one capability, to send signals to another user's process, and one
 //! descriptor, by which it tells how CMD ended and notices that awf-bpf is gone.
 
@@ -12,14 +12,23 @@ use rustix::thread::CapabilitySet;
 
 use super::error::JailError;
 use super::status::Ending;
+use super::terminal::Terminal;
 use super::{lifeline, privileges};
 use crate::sys::fork::{Fork, fork};
 use crate::sys::inherit;
 use crate::sys::signalfd::{self, SignalMask};
 
 /// What may be meant for CMD (`launch::signals` has the same list), and the end of a child.
-const HEARD: [Signal; 7] =
-    [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::CHILD];
+const HEARD: [Signal; 8] = [
+    Signal::INT,
+    Signal::TERM,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::TSTP,
+    Signal::CHILD,
+];
 
 /// Exit code when we cannot go on; awf-bpf sees that no ending was told.
 const LOST: u8 = 125;
@@ -33,27 +42,38 @@ pub(super) enum Side {
 
 /// Returns at once in a new process that is to become CMD, and in this one when CMD has ended. The caller has one
 /// thread.
-pub(super) fn split(told: &OwnedFd) -> Result<Side, JailError> {
+pub(super) fn split(told: &OwnedFd, terminal: Option<Terminal>) -> Result<Side, JailError> {
     let mask = SignalMask::of(&HEARD);
     signalfd::block(mask).map_err(JailError::Fork)?;
     let signals = signalfd::open(mask).map_err(JailError::Fork)?;
+    let own = std::process::id();
     match fork().map_err(JailError::Fork)? {
         Fork::Child => {
             lifeline::die_with_parent()?;
-            lifeline::check_parent(Pid::INIT.as_raw_nonzero().get() as u32)?;
+            lifeline::check_parent(own)?;
+            terminal.map_or(Ok(()), Terminal::join)?;
             Ok(Side::Command)
         }
         // Where it fails there is nobody to tell any more; CMD dies with us.
-        Fork::Parent(command) => Ok(Side::Init(serve(command, &signals, told).unwrap_or(LOST))),
+        Fork::Parent(command) => Ok(Side::Init(serve(command, &signals, told, terminal).unwrap_or(LOST))),
     }
 }
 
-fn serve(command: Pid, signals: &OwnedFd, told: &OwnedFd) -> Result<u8, JailError> {
+fn serve(
+    command: Pid,
+    signals: &OwnedFd,
+    told: &OwnedFd,
+    mut terminal: Option<Terminal>,
+) -> Result<u8, JailError> {
     privileges::keep_only(CapabilitySet::KILL)?;
     // CMD's streams and the status pipe must not seem open because of us.
-    inherit::close_all_but([signals.as_fd(), told.as_fd()]).map_err(JailError::CloseRange)?;
+    let mut kept = vec![signals.as_fd(), told.as_fd()];
+    kept.extend(terminal.iter().flat_map(Terminal::fds));
+    inherit::close_all_but(&kept).map_err(JailError::CloseRange)?;
     loop {
-        let mut events = [PollFd::new(signals, PollFlags::IN), PollFd::new(told, PollFlags::empty())];
+        let control = terminal.as_ref().map(Terminal::control);
+        let mut events = vec![PollFd::new(signals, PollFlags::IN), PollFd::new(told, PollFlags::empty())];
+        events.extend(control.as_ref().map(|control| PollFd::new(control, PollFlags::IN)));
         match poll(&mut events, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(JailError::Fork(error.into())),
@@ -62,8 +82,11 @@ fn serve(command: Pid, signals: &OwnedFd, told: &OwnedFd) -> Result<u8, JailErro
         if !events[1].revents().is_empty() {
             return Ok(LOST);
         }
-        hear(command, signals).map_err(JailError::Fork)?;
-        if let Some(ending) = reap(command) {
+        hear(command, signals, terminal.is_some()).map_err(JailError::Fork)?;
+        if let Some(terminal) = &mut terminal {
+            terminal.obey(command);
+        }
+        if let Some(ending) = reap(command, terminal.as_mut()) {
             // Five bytes into an empty pipe: whole, or its reader is gone.
             let _ = rustix::io::write(told, &ending.to_bytes());
             return Ok(ending.exit_code());
@@ -71,14 +94,16 @@ fn serve(command: Pid, signals: &OwnedFd, told: &OwnedFd) -> Result<u8, JailErro
     }
 }
 
-/// Passes on what was sent to us. Keys of the terminal reach CMD by themselves.
-fn hear(command: Pid, signals: &OwnedFd) -> io::Result<()> {
+/// Passes on what was sent to us. Keys of the terminal reach CMD by themselves, unless we are in front of it.
+fn hear(command: Pid, signals: &OwnedFd, with_terminal: bool) -> io::Result<()> {
     loop {
         match signalfd::read(signals) {
-            Ok(got) if got.from_kernel || got.signo == libc::SIGCHLD => {}
-            Ok(got) => {
-                let _ = Signal::from_named_raw(got.signo).map(|signal| kill_process(command, signal));
-            }
+            Ok(got) if got.signo == libc::SIGCHLD => {}
+            Ok(got) => match Signal::from_named_raw(got.signo) {
+                Some(signal) if got.from_kernel && with_terminal => Terminal::pass_key(command, signal),
+                Some(signal) if !got.from_kernel => drop(kill_process(command, signal)),
+                _ => {}
+            },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -86,10 +111,16 @@ fn hear(command: Pid, signals: &OwnedFd) -> io::Result<()> {
 }
 
 /// Buries the dead; how CMD ended, if it has.
-fn reap(command: Pid) -> Option<Ending> {
+fn reap(command: Pid, mut terminal: Option<&mut Terminal>) -> Option<Ending> {
+    let stopped = if terminal.is_some() { WaitOptions::UNTRACED } else { WaitOptions::empty() };
     loop {
-        match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if pid == command => return Some(ending(status)),
+        match wait(WaitOptions::NOHANG | stopped) {
+            Ok(Some((pid, status))) if pid == command && !status.stopped() => return Some(ending(status)),
+            Ok(Some((pid, status))) if pid == command => {
+                if let (Some(terminal), Some(signo)) = (terminal.as_mut(), status.stopping_signal()) {
+                    terminal.stopped(signo);
+                }
+            }
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) | Err(_) => return None,
         }

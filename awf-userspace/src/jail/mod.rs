@@ -4,7 +4,7 @@
 //!
 //! With a [`rootfs::RootfsPlan`] it is the first process of a pid namespace and stays behind as CMD's [`init`]; CMD
 //! sees that root alone. Without one (`--chroot off`) it becomes CMD itself, which sees the host's files with the
-//! rights of its user, minus what [`hide`] covers. What is not here yet: a terminal of its own.
+//! rights of its user, minus what [`hide`] covers; an init stays behind if it has a [`terminal`].
 
 pub mod accounts;
 pub mod cwd;
@@ -26,6 +26,7 @@ pub mod spec;
 pub mod status;
 pub mod stdio;
 pub mod survey;
+pub mod terminal;
 pub mod unix_sockets;
 
 use std::os::fd::OwnedFd;
@@ -51,9 +52,9 @@ pub fn init_main() -> ExitCode {
         // Started by hand: there is nobody to report to.
         return ExitCode::from(SETUP_FAILED);
     };
-    let Inherited { spec, status, ending, netns } = inherited;
+    let Inherited { spec, status, ending, netns, terminal } = inherited;
     let mut status = Status::new(status);
-    match become_command(spec, &ending, netns, &mut status) {
+    match become_command(spec, &ending, (netns, terminal), &mut status) {
         // CMD has ended; we were its init.
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -73,6 +74,7 @@ fn view(spec: &InitSpec) -> Result<(), JailError> {
         }
         None => {
             mounts::freeze_cgroupfs()?;
+            mounts::cover_terminals()?;
             hide::apply(&spec.hide, &spec.hide_sockets, spec.home_tmpfs.as_deref(), &spec.identity)
         }
     }
@@ -83,7 +85,7 @@ fn view(spec: &InitSpec) -> Result<(), JailError> {
 fn become_command(
     spec: OwnedFd,
     ending: &OwnedFd,
-    netns: Option<OwnedFd>,
+    (netns, terminal): (Option<OwnedFd>, Option<OwnedFd>),
     status: &mut Status,
 ) -> Result<u8, JailError> {
     lifeline::die_with_parent()?;
@@ -101,14 +103,15 @@ fn become_command(
     }
 
     view(&spec)?;
+    let terminal = terminal::begin_session(spec.terminal.as_ref(), terminal, spec.identity.uid)?;
     restore::limits(&spec.restore)?;
     privileges::make_unreadable()?;
     privileges::empty_bounding_set()?;
     privileges::lock_securebits()?;
     privileges::no_new_privileges()?;
     seccomp::install(spec.private_network)?;
-    if spec.root.is_some()
-        && let Side::Init(code) = init::split(ending)?
+    if (spec.root.is_some() || terminal.is_some())
+        && let Side::Init(code) = init::split(ending, terminal)?
     {
         return Ok(code);
     }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::StatVfsMountFlags;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount_change, mount_remount};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::error::JailError;
@@ -77,6 +77,27 @@ fn freeze(path: &Path) -> rustix::io::Result<()> {
         Err(rustix::io::Errno::BUSY)
     }
 }
+
+/// An empty devpts over every one there is: the caller's terminals belong to CMD's user, who could read them, type
+/// into them and change their modes.
+pub(super) fn cover_terminals() -> Result<(), JailError> {
+    let table = std::fs::read("/proc/self/mountinfo").map_err(JailError::MountInfo)?;
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    for pts in mount_table(&table).into_iter().filter(|mount| mount.fs_type == "devpts") {
+        match mount("devpts", &pts.at, "devpts", flags, DEVPTS) {
+            // Beneath another mount: no path leads there.
+            Ok(()) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+            Err(e) => {
+                let source = e.into();
+                return Err(JailError::Hide { path: pts.at, action: "mount devpts", source });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As `root` mounts it.
+const DEVPTS: &std::ffi::CStr = c"ptmxmode=0666,mode=0620,gid=5";
 
 /// Mount points of cgroup (v1 and v2) file systems.
 fn cgroup_mounts(table: &[u8]) -> Vec<PathBuf> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::JailError;
 use super::identity::Identity;
 use super::rootfs::RootfsPlan;
+use super::terminal::TerminalSpec;
 use crate::sys::signalfd::SignalMask;
 
 const SEALS: SealFlags =
@@ -46,6 +47,9 @@ pub struct InitSpec {
     #[serde(with = "os_paths", default)]
     pub join: Vec<PathBuf>,
     pub restore: Restore,
+    /// Filled in by `launch`: CMD gets a terminal of its own.
+    #[serde(default)]
+    pub(crate) terminal: Option<TerminalSpec>,
     /// Filled in by `launch`: the process whose end is CMD's end.
     #[serde(default)]
     pub(crate) parent: u32,
@@ -87,6 +91,7 @@ impl InitSpec {
             self_test: None,
             join: Vec::new(),
             restore: Restore::default(),
+            terminal: None,
             parent: 0,
             private_network: false,
         }

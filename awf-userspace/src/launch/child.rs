@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use tokio::io::unix::AsyncFd;
 
+use super::terminal::Console;
 use crate::jail::status::{ENDING_LEN, Ending};
 use crate::sys::async_fd::readable;
 
@@ -59,6 +60,7 @@ pub struct Child {
     ending: OwnedFd,
     exit: Option<Exit>,
     notes: Vec<String>,
+    pub(super) console: Option<Console>,
 }
 
 impl Child {
@@ -68,7 +70,7 @@ impl Child {
             kill_and_reap(pidfd.as_fd());
             error
         })?;
-        Ok(Self { pid, pidfd, ending, exit: None, notes: Vec::new() })
+        Ok(Self { pid, pidfd, ending, exit: None, notes: Vec::new(), console: None })
     }
 
     /// Its process id, in awf-bpf's pid namespace.
@@ -83,6 +85,11 @@ impl Child {
 
     pub(super) fn add_note(&mut self, note: String) {
         self.notes.push(note);
+    }
+
+    /// What remains of its terminal: to be drained when all of CMD is dead.
+    pub fn take_console(&mut self) -> Option<Console> {
+        self.console.take()
     }
 
     /// Waits for the end and reaps. Cancel-safe; answers again when called again.

@@ -27,6 +27,8 @@ pub enum LaunchError {
     UnknownReport(String),
     #[error("setting up the command took more than {} s: is a hidden path on a server that does not answer?", .0.as_secs())]
     Late(Duration),
+    #[error("cannot connect the command's terminal: {0}")]
+    Terminal(#[source] io::Error),
     #[error("the started process ended before it ran the command ({0})")]
     Vanished(Exit),
     #[error("{message}")]

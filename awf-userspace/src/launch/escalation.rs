@@ -45,14 +45,11 @@ impl Escalation {
         self.deadline
     }
 
-    /// Forwarded, unless the terminal did. An INT or TERM sent to awf-bpf itself (by a runner, a supervisor) means
+    /// Forwarded. An INT or TERM sent to awf-bpf itself (by a runner, a supervisor) means
     /// "end": it starts the grace, and a second one ends it. One from the terminal means what CMD makes of it.
     pub(super) fn on_signal(&mut self, signal: Signal, now: Instant) -> Action {
-        if signal.from_tty {
-            return Action::Nothing;
-        }
         let Some(named) = signal.named() else { return Action::Nothing };
-        if named != Named::INT && named != Named::TERM {
+        if signal.from_tty || (named != Named::INT && named != Named::TERM) {
             return Action::Send(named);
         }
         match self.cause {
@@ -111,7 +108,7 @@ mod tests {
         let (mut run, now) = running(None);
         assert_eq!(
             (run.on_signal(CTRL_C, now), run.on_signal(CTRL_C, now)),
-            (Action::Nothing, Action::Nothing)
+            (Action::Send(Named::INT), Action::Send(Named::INT))
         );
         assert_eq!(run.deadline(), None);
         assert_eq!(run.outcome(Exit::Signal(2)), Outcome::Signaled(2));

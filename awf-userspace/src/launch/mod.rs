@@ -8,9 +8,11 @@ pub mod report;
 pub mod signals;
 pub mod spawn;
 pub mod supervise;
+pub mod terminal;
 
 pub use child::{Child, Exit};
 pub use error::LaunchError;
 pub use signals::{BlockedSignals, Signal, Signals};
 pub use spawn::{LaunchSpec, Stdio, spawn};
 pub use supervise::{GRACE, Limits, Outcome, supervise};
+pub use terminal::Terminal;

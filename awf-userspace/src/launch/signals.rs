@@ -1,6 +1,6 @@
 //! Signals for awf-bpf, as a stream. Blocked before any thread exists, so that every thread inherits it.
 //!
-//! SIGWINCH, SIGTSTP, SIGCONT and the rest keep their meaning: the terminal sends them to CMD as well.
+//! Without a terminal SIGTSTP, SIGCONT and the rest keep their meaning.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,12 +13,16 @@ use crate::sys::async_fd::readable;
 use crate::sys::signalfd::{self, SignalMask};
 
 const FORWARDED: [Named; 6] = [Named::INT, Named::TERM, Named::HUP, Named::QUIT, Named::USR1, Named::USR2];
+/// What one hears of a terminal.
+const OF_TERMINAL: [Named; 3] = [Named::TSTP, Named::CONT, Named::WINCH];
+/// Blocked with them: we look ourselves whether the terminal is ours.
+const NOT_IN_FRONT: [Named; 2] = [Named::TTIN, Named::TTOU];
 
 /// A signal that awf-bpf got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {
     pub signo: i32,
-    /// A key on the terminal (Ctrl-C): CMD, in the same foreground group, has it already.
+    /// A key on the terminal (Ctrl-C): everybody in our foreground group has it. CMD is in a session of its own.
     pub from_tty: bool,
 }
 
@@ -43,14 +47,27 @@ impl BlockedSignals {
     /// # Errors
     /// What `sigaction(2)`, `pthread_sigmask(3)` and `signalfd(2)` say.
     pub fn install() -> io::Result<Self> {
-        let mut ours = Vec::with_capacity(FORWARDED.len());
-        for signal in FORWARDED {
-            if !signalfd::is_ignored(signal)? {
-                ours.push(signal);
+        Self::block(&FORWARDED, &[])
+    }
+
+    /// As [`Self::install`], and what a terminal has to tell.
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub fn install_for_terminal() -> io::Result<Self> {
+        Self::block(&[&FORWARDED[..], &OF_TERMINAL].concat(), &NOT_IN_FRONT)
+    }
+
+    fn block(heard: &[Named], quiet: &[Named]) -> io::Result<Self> {
+        let mut ours = Vec::with_capacity(heard.len());
+        for signal in heard {
+            if !signalfd::is_ignored(*signal)? {
+                ours.push(*signal);
             }
         }
         let mask = SignalMask::of(&ours);
         let original = signalfd::block(mask)?;
+        signalfd::block(SignalMask::of(quiet))?;
         Ok(Self { fd: signalfd::open(mask)?, original })
     }
 

@@ -1,6 +1,7 @@
 //! Starting CMD: clone into the cgroup, re-execute awf-bpf as `__init`, wait until that became CMD.
 
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -12,10 +13,11 @@ use tokio::time::timeout;
 use super::child::Child;
 use super::error::LaunchError;
 use super::report::{self, Told};
+use super::terminal::{Console, Terminal};
 use crate::jail::{INIT_ARG, InitSpec};
 use crate::sys::clone::{self, Plan};
 use crate::sys::exec::CStrArray;
-use crate::sys::inherit::{ENDING_FD, SPEC_FD, STATUS_FD};
+use crate::sys::inherit::{ENDING_FD, NETNS_FD, SPEC_FD, STATUS_FD, TERMINAL_FD};
 
 /// For the whole set-up, which takes milliseconds: a path on a server that does not answer may hang it.
 const SETUP_LIMIT: Duration = Duration::from_secs(30);
@@ -47,6 +49,8 @@ pub struct LaunchSpec<'a> {
     /// The run's network namespace; `None` for the host's.
     pub netns: Option<BorrowedFd<'a>>,
     pub stdio: Stdio<'a>,
+    /// The terminal that CMD gets one of its own instead of.
+    pub terminal: Option<&'a Terminal>,
     /// The awf-bpf to re-execute.
     pub program: PathBuf,
     pub init: InitSpec,
@@ -55,7 +59,7 @@ pub struct LaunchSpec<'a> {
 impl<'a> LaunchSpec<'a> {
     /// With our own streams, re-executing ourselves.
     pub fn new(cgroup: BorrowedFd<'a>, netns: Option<BorrowedFd<'a>>, init: InitSpec) -> Self {
-        Self { cgroup, netns, stdio: Stdio::inherit(), program: OURSELVES.into(), init }
+        Self { cgroup, netns, stdio: Stdio::inherit(), terminal: None, program: OURSELVES.into(), init }
     }
 }
 
@@ -67,12 +71,16 @@ impl<'a> LaunchSpec<'a> {
 /// # Errors
 /// See [`LaunchError`]: each names the step; CMD has not run.
 pub async fn spawn(spec: &LaunchSpec<'_>) -> Result<Child, LaunchError> {
-    let (mut child, status) = start(spec)?;
-    let told = match timeout(SETUP_LIMIT, report::read_to_end(status)).await {
-        Ok(Ok(bytes)) => report::understand(&bytes)?,
-        Ok(Err(error)) => return Err(LaunchError::Report(error)),
-        Err(_elapsed) => return Err(LaunchError::Late(SETUP_LIMIT)),
-    };
+    let (mut child, status, control) = start(spec)?;
+    let console = connect(spec.terminal, control);
+    let (told, console) =
+        match timeout(SETUP_LIMIT, async { tokio::join!(report::read_to_end(status), console) }).await {
+            Ok((Ok(bytes), console)) => (report::understand(&bytes)?, console),
+            Ok((Err(error), _)) => return Err(LaunchError::Report(error)),
+            Err(_elapsed) => return Err(LaunchError::Late(SETUP_LIMIT)),
+        };
+    // Its failure is told only if nothing else failed before.
+    child.console = console.map_err(LaunchError::Terminal)?;
     match told {
         Told::Executed { notes } => {
             notes.into_iter().for_each(|note| child.add_note(note));
@@ -82,11 +90,21 @@ pub async fn spawn(spec: &LaunchSpec<'_>) -> Result<Child, LaunchError> {
     }
 }
 
+async fn connect(terminal: Option<&Terminal>, control: Option<OwnedFd>) -> io::Result<Option<Console>> {
+    match terminal.zip(control) {
+        Some((terminal, control)) => Console::begin(terminal, control).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The part before the first await: descriptors, and the clone itself.
-fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd), LaunchError> {
+fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd, Option<OwnedFd>), LaunchError> {
     let mut init = spec.init.clone();
     init.parent = std::process::id();
     init.private_network = spec.netns.is_some();
+    init.terminal = spec.terminal.map(Terminal::spec);
+    let control = spec.terminal.map(|_| control_pair()).transpose()?;
+    let (control, theirs) = control.unzip();
     let memfd = init.seal().map_err(LaunchError::Spec)?;
     let (status_read, status_write) = pipe_to_us().map_err(|e| LaunchError::StatusPipe(e.into()))?;
     let (ending_read, ending_write) = pipe_to_us().map_err(|e| LaunchError::StatusPipe(e.into()))?;
@@ -96,10 +114,11 @@ fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd), LaunchError> {
     let argv = CStrArray::new([c"awf-bpf".to_owned(), CString::new(INIT_ARG).expect("no NUL in a constant")]);
     // Nothing of our environment: CMD's travels in the specification.
     let envp = CStrArray::new([]);
-    let mut fds = vec![spec.stdio.stdin, spec.stdio.stdout, spec.stdio.stderr];
-    fds.extend([memfd.as_fd(), status_write.as_fd(), ending_write.as_fd()]);
-    debug_assert_eq!((SPEC_FD, STATUS_FD, ENDING_FD), (3, 4, 5), "the order of `fds`");
-    fds.extend(spec.netns);
+    let mut fds = [spec.stdio.stdin, spec.stdio.stdout, spec.stdio.stderr].map(Some).to_vec();
+    fds.extend([memfd.as_fd(), status_write.as_fd(), ending_write.as_fd()].map(Some));
+    fds.extend([spec.netns, theirs.as_ref().map(AsFd::as_fd)]);
+    let order = (SPEC_FD, STATUS_FD, ENDING_FD, NETNS_FD, TERMINAL_FD);
+    debug_assert_eq!(order, (3, 4, 5, 6, 7), "the order of `fds`");
 
     let plan = Plan {
         program: &program,
@@ -112,7 +131,14 @@ fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd), LaunchError> {
     };
     let (pid, pidfd) = clone::spawn(&plan).map_err(|source| LaunchError::Clone { source })?;
     let child = Child::new(pid, pidfd, ending_read).map_err(LaunchError::Watch)?;
-    Ok((child, status_read))
+    Ok((child, status_read, control))
+}
+
+/// Messages keep their bounds, and each side sees the other's end.
+fn control_pair() -> Result<(OwnedFd, OwnedFd), LaunchError> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|e| LaunchError::Terminal(e.into()))
 }
 
 /// We read with the reactor, the child writes its few lines blocking.

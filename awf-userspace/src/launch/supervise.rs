@@ -8,7 +8,8 @@ use rustix::process::Signal as Named;
 
 use super::child::{Child, Exit};
 use super::escalation::{Action, Escalation};
-use super::signals::Signals;
+use super::signals::{Signal, Signals};
+use super::terminal::{Console, Happened};
 
 /// Between the polite request and the kill. GitHub's runner kills 10 s after its first signal, but sends a second
 /// one at 7.5 s, which ends the grace.
@@ -50,7 +51,8 @@ impl Outcome {
 }
 
 /// Waits for CMD's end. `kill` ends everything in CMD's cgroup at once (`cgroup.kill`); CMD itself is killed with
-/// it in any case. What CMD left running in its cgroup is the caller's to kill afterwards. Cancel-safe.
+/// it in any case. What CMD left running in its cgroup is the caller's to kill afterwards, and what is left to show of
+/// its terminal to show.
 ///
 /// # Errors
 /// What waiting, reading signals and sending them say.
@@ -60,14 +62,33 @@ pub async fn supervise(
     limits: Limits,
     mut kill: impl FnMut(),
 ) -> io::Result<Outcome> {
+    let mut console = child.console.take();
     let mut escalation = Escalation::new(&limits, Instant::now());
     loop {
         let deadline = escalation.deadline();
         let action = tokio::select! {
             // CMD's end first: a signal that arrives with it changes nothing any more.
             biased;
-            exit = child.wait() => return Ok(escalation.outcome(exit?)),
-            signal = signals.next() => escalation.on_signal(signal?, Instant::now()),
+            exit = child.wait() => {
+                let exit = exit?;
+                child.console = console;
+                return Ok(escalation.outcome(exit));
+            }
+            signal = signals.next() => {
+                let signal = signal?;
+                match of_terminal(&mut console, signal)? {
+                    true => Action::Nothing,
+                    false => escalation.on_signal(signal, Instant::now()),
+                }
+            }
+            happened = next(&mut console) => {
+                match (happened?, &mut console) {
+                    (Happened::Stopped(signo), Some(console)) => console.on_stop(signo).await?,
+                    (Happened::HungUp, Some(console)) => console.hang_up(),
+                    (_, None) => {}
+                }
+                Action::Nothing
+            }
             () = sleep_until(deadline) => escalation.on_deadline(Instant::now()),
         };
         match action {
@@ -78,6 +99,20 @@ pub async fn supervise(
                 child.signal(Named::KILL)?;
             }
         }
+    }
+}
+
+fn of_terminal(console: &mut Option<Console>, signal: Signal) -> io::Result<bool> {
+    match (console, signal.named()) {
+        (Some(console), Some(named)) => console.on_signal(named, signal.from_tty),
+        _ => Ok(false),
+    }
+}
+
+async fn next(console: &mut Option<Console>) -> io::Result<Happened> {
+    match console {
+        Some(console) => console.next().await,
+        None => pending().await,
     }
 }
 

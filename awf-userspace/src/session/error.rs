@@ -48,6 +48,8 @@ pub enum SessionError {
         "reading /proc/net/unix: {0}; without it sockets of this host could not be kept from the command"
     )]
     UnixSockets(#[source] io::Error),
+    #[error("opening the terminal: {0}; with all of stdin, stdout and stderr redirected it is not needed")]
+    Terminal(#[source] io::Error),
     #[error("taking over the signals: {0}")]
     Signals(#[source] io::Error),
     #[error("the kernel programs are not attached")]

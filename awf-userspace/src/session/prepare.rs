@@ -25,6 +25,7 @@ use crate::{
         rootfs::RootfsPlan,
         unix_sockets,
     },
+    launch::Terminal,
     policy::DomainName,
     resolve::NameServer,
     sys::ifaddrs,
@@ -109,6 +110,7 @@ impl Command {
         let mut init = InitSpec::new(plan.argv.clone(), self.identity.clone(), self.cwd.clone());
         init.env = plan.env.finish(&facts);
         init.hide = hide::services(self.identity.uid);
+        init.hide.extend(Terminal::paths());
         init.hide_sockets.clone_from(&self.sockets);
         init.root.clone_from(&self.root);
         init.home_tmpfs = self.home_on_tmpfs.then(|| self.identity.home.clone());

@@ -24,7 +24,7 @@ use crate::{
     config::{Chroot, NetworkMode, SessionPlan},
     dns::{DnsError, DnsStub, StandIns, Upstream},
     jail::SelfTest,
-    launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals},
+    launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals, Terminal, terminal::Console},
     netns::{self, CommandNetwork},
     proxy::Proxy,
 };
@@ -46,7 +46,12 @@ pub struct Finished {
 /// Names the step that failed; the command was not run then, or is dead, and nothing of the run is left but what
 /// `awf-bpf gc` is told to clear.
 pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
-    let signals = BlockedSignals::install().map_err(SessionError::Signals)?;
+    let terminal = Terminal::look(plan.tty).map_err(SessionError::Terminal)?;
+    let signals = match terminal {
+        Some(_) => BlockedSignals::install_for_terminal(),
+        None => BlockedSignals::install(),
+    };
+    let signals = signals.map_err(SessionError::Signals)?;
     let limits = OwnLimits::raise();
     let command = prepare::command(&plan)?;
     let upstream = Arc::new(prepare::upstream(&plan));
@@ -68,7 +73,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let run = Run::join(plan, limits, &mut ground, &network, &audit, upstream)?;
 
     let runtime = runtime()?;
-    let outcome = runtime.block_on(run.serve(&command, signals, network, &ground));
+    let outcome = runtime.block_on(run.serve((&command, terminal), signals, network, &ground));
     command.warn_of_startup_files();
     let counters = ground.counters();
     let cleared = ground.clear();
@@ -150,7 +155,7 @@ impl Run {
     /// Serves the command from before it runs until it and all it left behind are dead.
     async fn serve(
         self,
-        command: &Command,
+        (command, terminal): (&Command, Option<Terminal>),
         signals: BlockedSignals,
         network: CommandNetwork,
         ground: &Ground,
@@ -162,11 +167,16 @@ impl Run {
         let mut signals = Signals::listen(signals).map_err(SessionError::Signals)?;
         let (netns, servers) = self.start_servers(network, test)?;
 
-        let spec = LaunchSpec::new(ground.cgroup().agent(), netns.as_ref().map(AsFd::as_fd), init);
-        let outcome = self.supervise(&spec, &mut signals, ground).await;
+        let mut spec = LaunchSpec::new(ground.cgroup().agent(), netns.as_ref().map(AsFd::as_fd), init);
+        spec.terminal = terminal.as_ref();
+        let ended = self.supervise(&spec, &mut signals, ground).await;
         // Whatever became of it: nothing of the command may outlive its servers.
         ground.kill()?;
         self.proxy.stop();
+        let (outcome, console) = ended.map_or_else(|e| (Err(e), None), |(outcome, rest)| (Ok(outcome), rest));
+        if let Some(console) = console {
+            console.drain().await;
+        }
         match outcome {
             Ok(_) => servers.end().await,
             // The self-test may never have come.
@@ -211,7 +221,7 @@ impl Run {
         spec: &LaunchSpec<'_>,
         signals: &mut Signals,
         ground: &Ground,
-    ) -> Result<Outcome, SessionError> {
+    ) -> Result<(Outcome, Option<Console>), SessionError> {
         let mut child = launch::spawn(spec).await?;
         child.notes().iter().for_each(|note| log::info!("{note}"));
         let limits = launch::Limits { timeout: self.plan.timeout, ..launch::Limits::default() };
@@ -220,7 +230,8 @@ impl Run {
                 log::error!("{e}");
             }
         };
-        launch::supervise(&mut child, signals, limits, kill).await.map_err(SessionError::Wait)
+        let outcome = launch::supervise(&mut child, signals, limits, kill).await;
+        Ok((outcome.map_err(SessionError::Wait)?, child.take_console()))
     }
 }
 

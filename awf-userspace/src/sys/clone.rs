@@ -17,6 +17,8 @@ pub const FAILURE_LEN: usize = 6;
 const FAILURE_STATUS: i32 = 125;
 /// Sources are copied to numbers from here up, so that no target number can overwrite one.
 const FIRST_SOURCE: RawFd = 64;
+/// No source: the target is closed.
+const NONE: RawFd = -1;
 
 /// A step of the child between `clone3` and the new program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +54,8 @@ pub struct Plan<'a> {
     pub cgroup: BorrowedFd<'a>,
     /// Whether the child is the first process of a pid namespace of its own.
     pub first: bool,
-    /// Becomes descriptors 0, 1, 2 … of the child; every other one is closed.
-    pub fds: &'a [BorrowedFd<'a>],
+    /// Becomes descriptors 0, 1, 2 … of the child; every other one, and the number of a `None`, is closed.
+    pub fds: &'a [Option<BorrowedFd<'a>>],
     /// Index into `fds` of where a failure is reported.
     pub status: usize,
 }
@@ -69,9 +71,9 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<(Pid, OwnedFd)> {
     let sources = plan
         .fds
         .iter()
-        .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, first))
-        .collect::<Result<Vec<OwnedFd>, _>>()?;
-    let numbers: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
+        .map(|fd| fd.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, first)).transpose())
+        .collect::<Result<Vec<Option<OwnedFd>>, _>>()?;
+    let numbers: Vec<RawFd> = sources.iter().map(|fd| fd.as_ref().map_or(NONE, AsRawFd::as_raw_fd)).collect();
     let mut pidfd: RawFd = -1;
     let mut args = clone_args(plan, &mut pidfd);
 
@@ -112,8 +114,11 @@ fn clone_args(plan: &Plan<'_>, pidfd: &mut RawFd) -> libc::clone_args {
 unsafe fn become_program(plan: &Plan<'_>, sources: &[RawFd]) -> ! {
     let mut target = 0;
     for source in sources {
+        if *source == NONE {
+            // SAFETY: no owner runs in this process any more; a number that is not open is as wanted.
+            unsafe { libc::close(target) };
         // SAFETY: numbers only; targets are all below any source, so no source is overwritten.
-        if unsafe { libc::dup2(*source, target) } < 0 {
+        } else if unsafe { libc::dup2(*source, target) } < 0 {
             // SAFETY: as this function.
             unsafe { fail(sources, plan.status, Step::Dup) };
         }

@@ -15,6 +15,8 @@ pub const STATUS_FD: RawFd = 4;
 pub const ENDING_FD: RawFd = 5;
 /// The network namespace to enter, if there is one.
 pub const NETNS_FD: RawFd = 6;
+/// Our end of the socket pair by which awf-bpf gets CMD's terminal, if there is one.
+pub const TERMINAL_FD: RawFd = 7;
 
 /// What the parent passed besides stdin, stdout and stderr. The pipes last as long as the process, or until
 /// [`keep_only`] or [`close_all_but`]: no owner closes them a second time.
@@ -24,6 +26,7 @@ pub struct Inherited {
     pub status: ManuallyDrop<OwnedFd>,
     pub ending: ManuallyDrop<OwnedFd>,
     pub netns: Option<OwnedFd>,
+    pub terminal: Option<OwnedFd>,
 }
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -42,6 +45,7 @@ pub fn take() -> io::Result<Inherited> {
         status: ManuallyDrop::new(adopt(STATUS_FD)?),
         ending: ManuallyDrop::new(adopt(ENDING_FD)?),
         netns: adopt(NETNS_FD).ok(),
+        terminal: adopt(TERMINAL_FD).ok(),
     })
 }
 
@@ -60,13 +64,13 @@ pub fn keep_only(kept: BorrowedFd<'_>) -> io::Result<()> {
     close_range(kept as u32 + 1, u32::MAX)
 }
 
-/// Closes every descriptor except the two `kept`, the standard streams too. For a process that has nothing more to
+/// Closes every descriptor except those `kept`, the standard streams too. For a process that has nothing more to
 /// say to anyone else.
 ///
 /// # Errors
 /// What `close_range(2)` says.
-pub fn close_all_but(kept: [BorrowedFd<'_>; 2]) -> io::Result<()> {
-    let mut kept = kept.map(|fd| fd.as_raw_fd() as u32);
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<_> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
     kept.sort_unstable();
     let mut first = 0;
     for fd in kept {

@@ -15,3 +15,4 @@ pub mod pod;
 pub mod priority;
 pub mod route;
 pub mod signalfd;
+pub mod terminal;

@@ -68,6 +68,24 @@ fn change_mask(how: libc::c_int, mask: SignalMask) -> io::Result<SignalMask> {
     }
 }
 
+/// Whether `signal` waits for this process while it is blocked.
+pub fn is_pending(signal: Signal) -> io::Result<bool> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the kernel writes the whole set on success.
+    match unsafe { libc::sigpending(set.as_mut_ptr()) } {
+        // SAFETY: written, as the call succeeded.
+        0 => Ok(SignalMask::from_libc(unsafe { set.assume_init_ref() }).contains(signal)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lets a blocked `signal` that is pending take its effect on this process, here and now.
+pub fn let_through(signal: Signal) -> io::Result<()> {
+    let mask = SignalMask::of(&[signal]);
+    let before = change_mask(libc::SIG_UNBLOCK, mask)?;
+    change_mask(libc::SIG_SETMASK, before).map(drop)
+}
+
 /// Whether this process ignores `signal` (`nohup`, a background job of a shell without job control).
 pub fn is_ignored(signal: Signal) -> io::Result<bool> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();

@@ -63,7 +63,7 @@ fn an_ignored_signal_stays_ignored() {
     }
 }
 
-/// On a real terminal: the kernel signals the whole foreground group, so a forwarded one would be a second.
+/// On a real terminal: the kernel signals our foreground group, which CMD, in a session of its own, is not in.
 fn ctrl_c_arrives_once() {
     let (mut keyboard, screen) = terminal();
     let cgroup = Cgroup::new();
@@ -99,7 +99,7 @@ fn ctrl_c_arrives_once() {
     assert_eq!(line(), "ready");
     keyboard.write_all(b"\x03").unwrap();
     assert_eq!(line(), "2");
-    // A forwarded SIGINT would have left awf-bpf before this one, and have been printed before it.
+    // A second SIGINT would have left awf-bpf before this one, and have been printed before it.
     let pid = rustix::process::Pid::from_child(&process);
     rustix::process::kill_process(pid, Signal::USR1).unwrap();
     assert_eq!(line(), "10");

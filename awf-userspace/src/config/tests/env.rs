@@ -244,3 +244,18 @@ fn a_runners_file_that_cannot_be_read_is_said() {
     case.inputs.files.insert("/run/path".into(), Err("Permission denied".into()));
     assert_eq!(case.notices(), ["WARN: $GITHUB_PATH is not used: /run/path: Permission denied"]);
 }
+
+#[test]
+fn tty_says_so_and_what_the_caller_knows_is_better() {
+    let value = |case: &Case, name: &str| case.env(name).unwrap_or_default();
+    let mut case = Case::new(&["--tty"]).var("TERM", "dumb");
+    assert_eq!(
+        ["FORCE_COLOR", "TERM", "COLUMNS"].map(|name| value(&case, name)),
+        ["1", "xterm-256color", "120"]
+    );
+    case.inputs.terminal = true;
+    assert_eq!(case.env("COLUMNS"), None, "a real one has a size");
+    assert_eq!(value(&Case::new(&["--tty"]).var("TERM", "screen"), "TERM"), "screen");
+    assert_eq!(value(&Case::new(&["--tty", "-e", "TERM=vt100"]), "TERM"), "vt100");
+    assert_eq!(Case::new(&[]).env("FORCE_COLOR"), None);
+}
