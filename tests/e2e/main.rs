@@ -24,4 +24,5 @@ mod secrets;
 mod soak;
 mod stdio;
 mod streams;
+mod terminal;
 mod upstream_proxy;

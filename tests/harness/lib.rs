@@ -30,6 +30,7 @@ pub mod seen;
 pub mod site;
 pub mod soak;
 pub mod tcp;
+pub mod terminal;
 pub mod tools;
 pub mod workdir;
 
