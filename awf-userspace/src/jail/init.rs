@@ -1,6 +1,7 @@
-//! Pid 1 of CMD's pid namespace, or with `--chroot off` the leader of its session: reaps what CMD orphans, passes signals on, and ends with CMD; then the kernel kills
-//! everything else in the namespace. It keeps one capability, to send signals to another user's process, and one
-//! descriptor, by which it tells how CMD ended and notices that awf-bpf is gone.
+//! Pid 1 of CMD's pid namespace, or with `--chroot off` the leader of its session: reaps what CMD orphans, passes
+//! signals on, and ends with CMD; then the kernel kills everything else in the namespace. It keeps one capability, to
+//! send signals to another user's process, and one descriptor, by which it tells how CMD ended and notices that awf-bpf
+//! is gone; with a terminal also that, and the socket on which awf-bpf orders it to stop and go on.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
