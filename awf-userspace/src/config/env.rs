@@ -1,7 +1,7 @@
 //! The command's environment: which variables of whom, and who beats whom.
 //!
-//! 1. The caller's: a short list, or with `--env-all` everything, without credentials and without what is true
-//!    of the caller only. 2. `--env-file`, with the same exceptions. 3. What the run itself sets: PATH, HOME,
+//! 1. The caller's: a short list (also of sudo's caller), or with `--env-all` everything, without credentials and
+//!    without what is true of the caller only. 2. `--env-file`, with the same exceptions. 3. What the run itself sets: PATH, HOME,
 //!    USER and their kin, the proxy. 4. `-e`, which may set anything: who writes a name means it.
 //!    `--exclude-env` beats them all.
 
@@ -151,11 +151,13 @@ fn warn(text: String) -> Notice {
     Notice { level: log::Level::Warn, text }
 }
 
-/// The caller's variables that may be passed on, before exceptions.
+/// The caller's variables that may be passed on, before exceptions; later beats earlier.
 fn inherited<'a>(args: &ExecArgs, inputs: &'a Inputs) -> impl Iterator<Item = (&'a OsString, &'a OsString)> {
     let all = args.env_all;
-    let wanted = move |name: &OsString| all || name.to_str().is_some_and(env_names::is_default);
-    inputs.env.iter().map(|(name, value)| (name, value)).filter(move |(name, _)| wanted(name))
+    let is_default = |name: &OsString| name.to_str().is_some_and(env_names::is_default);
+    let of_sudo = inputs.sudo.iter().filter(move |(name, _)| is_default(name));
+    let own = inputs.env.iter().map(|(name, value)| (name, value));
+    of_sudo.chain(own.filter(move |(name, _)| all || is_default(name)))
 }
 
 fn pass(
@@ -211,8 +213,7 @@ fn split(text: &OsStr, inputs: &Inputs) -> Result<(OsString, OsString), ConfigEr
     if name.to_str().is_some_and(|name| RESERVED.contains(&name)) {
         return Err(ConfigError::EnvReserved(shown()));
     }
-    let callers = || inputs.env.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_os_str());
-    match value.or_else(callers) {
+    match value.or_else(|| inputs.caller_var(name).map(OsString::as_os_str)) {
         Some(value) => Ok((name.to_owned(), value.to_owned())),
         None => Err(ConfigError::EnvUnset(shown())),
     }

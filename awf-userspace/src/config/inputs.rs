@@ -7,7 +7,7 @@ use std::{
     fs::{self, File},
     io::{self, IsTerminal, Read},
     os::unix::{
-        ffi::{OsStrExt as _, OsStringExt as _},
+        ffi::OsStringExt as _,
         fs::{MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use super::{
     ExecArgs, PolicyArgs,
     file::{self, ConfigFile},
-    toolchain::{self, GITHUB_ENV, GITHUB_PATH},
+    toolchain::{GITHUB_ENV, GITHUB_PATH},
 };
 
 /// A file longer than this is not a list somebody wrote.
@@ -31,7 +31,8 @@ pub struct Inputs {
     pub env: Vec<(OsString, OsString)>,
     /// The contents of each file named, or why there are none.
     pub files: BTreeMap<PathBuf, Result<Bytes, String>>,
-    /// Of the environment sudo itself was started with: PATH and toolchains.
+    /// The environment sudo itself was started with, if it was sudo that started us. It is the caller's to choose:
+    /// only ever asked for by name, and what it names must be the caller's.
     pub sudo: BTreeMap<OsString, OsString>,
     /// Whether one of stdin, stdout and stderr is a terminal, which has a size of its own.
     pub terminal: bool,
@@ -101,17 +102,18 @@ impl Inputs {
     }
 
     /// A variable of the environment, else of sudo's caller.
-    pub(super) fn caller_var(&self, name: &str) -> Option<&OsString> {
-        self.var(name).or_else(|| self.sudo.get(OsStr::new(name)))
+    pub(super) fn caller_var(&self, name: impl AsRef<OsStr>) -> Option<&OsString> {
+        self.var(&name).or_else(|| self.sudo.get(name.as_ref()))
     }
 
-    pub(super) fn var(&self, name: &str) -> Option<&OsString> {
+    pub(super) fn var(&self, name: impl AsRef<OsStr>) -> Option<&OsString> {
+        let name = name.as_ref();
         self.env.iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 }
 
-/// What is recovered of the environment sudo was started with, if it was sudo that started us and not a shell of
-/// root's: it passes on little of it, and replaces PATH.
+/// The environment sudo was started with, if it was sudo that started us and not a shell of root's: it passes on
+/// little of it, and replaces PATH.
 fn of_sudo() -> Option<BTreeMap<OsString, OsString>> {
     let parent = PathBuf::from(format!("/proc/{}", rustix::process::getppid()?.as_raw_nonzero()));
     if fs::read_to_string(parent.join("comm")).ok()?.trim_end() != "sudo" {
@@ -120,8 +122,7 @@ fn of_sudo() -> Option<BTreeMap<OsString, OsString>> {
     let bytes = fs::read(parent.join("environ")).ok()?;
     let pair = |text: &[u8]| {
         let at = text.iter().position(|byte| *byte == b'=')?;
-        let name = OsStr::from_bytes(&text[..at]);
-        toolchain::is_recovered(name).then(|| (name.to_owned(), OsString::from_vec(text[at + 1..].to_vec())))
+        Some((OsString::from_vec(text[..at].to_vec()), OsString::from_vec(text[at + 1..].to_vec())))
     };
     Some(bytes.split(|byte| *byte == 0).filter_map(pair).collect())
 }

@@ -10,6 +10,7 @@ use std::{
 use super::{
     ConfigError, ExecArgs, Inputs,
     file::{ALLOW_WRITE, ConfigFile},
+    runner,
 };
 
 /// `--chroot`.
@@ -41,6 +42,14 @@ pub struct JailPlan {
     pub share_tmp: bool,
     /// Writable beside the working directory.
     pub workspaces: Vec<PathBuf>,
+    /// As sudo's caller says: writable if they are the command's user's.
+    pub own: Vec<PathBuf>,
+    /// As sudo's caller says: read-only if they are the command's user's.
+    pub own_caches: Vec<PathBuf>,
+    /// Below those: what programs outside use later, and must find as it was.
+    pub keep: Vec<PathBuf>,
+    /// Of whose files, but not of its directories, the same is true.
+    pub temp: Option<PathBuf>,
     /// Read-only.
     pub tool_caches: Vec<PathBuf>,
     /// Where settings are kept instead of in `~/.config`.
@@ -62,7 +71,7 @@ pub enum MountError {
     Dots,
     #[error("has an unknown mode; write ro or rw")]
     Mode,
-    #[error("names a variable that is not set where awf-bpf was started (sudo removes variables)")]
+    #[error("names a variable that is not set where awf-bpf was started")]
     Unset,
     #[error("has a $ that is not followed by the name of a variable")]
     Dollar,
@@ -108,20 +117,30 @@ pub(super) fn plan(
         errors
             .extend(given.into_iter().filter(|(_, is)| *is).map(|(flag, _)| ConfigError::NeedsRoot { flag }));
     }
-    let paths = |names: &[&str]| names.iter().flat_map(|name| variable(inputs, name)).collect();
-    let mut secrets: Vec<PathBuf> = paths(&SECRETS);
-    let cargo_home = inputs.caller_var("CARGO_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    if let Some(dir) = cargo_home {
-        secrets.extend([dir.join("credentials"), dir.join("credentials.toml")]);
-    }
+    let own = |names: &[&str]| names.iter().flat_map(|name| paths(inputs.var(name))).collect::<Vec<_>>();
+    let sudos = |names: &[&str]| {
+        let values = names.iter().filter_map(|name| inputs.sudo.get(OsStr::new(name)));
+        values.flat_map(|value| paths(Some(value))).collect::<Vec<_>>()
+    };
+    let both = |names: &[&str]| [own(names), sudos(names)].concat();
+    let mut secrets = both(&SECRETS);
+    let cargo_homes = both(&["CARGO_HOME"]);
+    secrets
+        .extend(cargo_homes.iter().flat_map(|dir| ["credentials", "credentials.toml"].map(|f| dir.join(f))));
+    let runner = runner::of(inputs);
+    secrets.extend(runner.secrets);
     JailPlan {
         chroot: args.chroot,
         mounts,
         allow_write: config.has(ALLOW_WRITE).then(|| allow_write(config, inputs, errors)),
         share_tmp: args.share_tmp,
-        workspaces: paths(&[WORKSPACE]),
-        tool_caches: paths(&TOOL_CACHES),
-        config_dirs: paths(&CONFIG_DIRS),
+        workspaces: own(&[WORKSPACE]),
+        own: sudos(&[WORKSPACE]).into_iter().chain(runner.temp.clone()).collect(),
+        keep: runner.keep,
+        temp: runner.temp,
+        tool_caches: own(&TOOL_CACHES),
+        own_caches: sudos(&TOOL_CACHES),
+        config_dirs: both(&CONFIG_DIRS),
         secrets,
     }
 }
@@ -141,8 +160,8 @@ fn allow_write(config: &ConfigFile, inputs: &Inputs, errors: &mut Vec<ConfigErro
 }
 
 /// The absolute paths in a variable, which may be a list.
-fn variable(inputs: &Inputs, name: &str) -> Vec<PathBuf> {
-    let value = inputs.var(name).map_or(&b""[..], |value| value.as_bytes());
+fn paths(value: Option<&OsString>) -> Vec<PathBuf> {
+    let value = value.map_or(&b""[..], |value| value.as_bytes());
     let paths = value.split(|byte| *byte == b':').map(|path| PathBuf::from(OsStr::from_bytes(path)));
     paths.filter(|path| path.is_absolute()).collect()
 }
@@ -186,7 +205,7 @@ fn expand(text: &[u8], inputs: &Inputs) -> Result<Vec<u8>, MountError> {
     while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
         out.extend_from_slice(&rest[..at]);
         let (name, after) = name(&rest[at + 1..]).ok_or(MountError::Dollar)?;
-        let value = std::str::from_utf8(name).ok().and_then(|name| inputs.var(name));
+        let value = std::str::from_utf8(name).ok().and_then(|name| inputs.caller_var(name));
         out.extend_from_slice(value.ok_or(MountError::Unset)?.as_bytes());
         rest = after;
     }

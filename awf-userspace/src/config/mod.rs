@@ -23,6 +23,7 @@ mod policy_args;
 mod resolve;
 mod rules;
 mod ruleset;
+mod runner;
 mod toolchain;
 mod upstream;
 mod values;

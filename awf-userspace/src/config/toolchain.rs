@@ -26,12 +26,6 @@ pub(super) const GITHUB_PATH: &str = "GITHUB_PATH";
 /// Variables that steps set, as `NAME=value` or `NAME<<END`, lines, `END`.
 pub(super) const GITHUB_ENV: &str = "GITHUB_ENV";
 
-/// Whether this variable of sudo's caller is looked at.
-pub(super) fn is_recovered(name: &OsStr) -> bool {
-    let ours = ["PATH", GITHUB_PATH, GITHUB_ENV];
-    ours.iter().chain(HOMES.iter().map(|(name, _)| name)).any(|known| name == *known)
-}
-
 /// What is known of the caller's toolchains.
 #[derive(Debug, Default)]
 pub(super) struct Toolchains {

@@ -12,7 +12,7 @@ use crate::{
     jail::{
         Identity,
         accounts::Accounts,
-        rootfs::{Home, RootfsPlan, UserMount, Wanted},
+        rootfs::{Home, Own, RootfsPlan, UserMount, Wanted},
         survey,
     },
 };
@@ -73,6 +73,7 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         uid: of.identity.uid,
         gid: of.identity.gid,
         workspaces,
+        own: Own { writable: plan.jail.own.clone(), read_only: plan.jail.own_caches.clone() },
         tool_caches: plan.jail.tool_caches.clone(),
         config_dirs: plan.jail.config_dirs.clone(),
         secrets: plan.jail.secrets.clone(),

@@ -5,7 +5,7 @@ use std::os::unix::fs::{chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use awf_userspace::jail::rootfs::{Home, RootfsPlan, UserMount, Wanted};
+use awf_userspace::jail::rootfs::{Home, Own, RootfsPlan, UserMount, Wanted};
 use awf_userspace::jail::survey;
 
 use crate::support::{Cgroup, Dir, Run, UID, command, python, set_mode, sh};
@@ -35,6 +35,7 @@ impl Place {
             uid: UID,
             gid: UID,
             workspaces: vec![self.0.0.join("work space")],
+            own: Own::default(),
             tool_caches: Vec::new(),
             config_dirs: Vec::new(),
             secrets: Vec::new(),

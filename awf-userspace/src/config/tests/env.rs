@@ -259,3 +259,18 @@ fn tty_says_so_and_what_the_caller_knows_is_better() {
     assert_eq!(value(&Case::new(&["--tty", "-e", "TERM=vt100"]), "TERM"), "vt100");
     assert_eq!(Case::new(&[]).env("FORCE_COLOR"), None);
 }
+
+#[test]
+fn what_sudo_removed_is_passed_on_as_if_it_had_not() {
+    let mut case = Case::new(&["--env-all", "-e", "MY_TOKEN"]).var("SUDO_UID", "1000").var("CI", "own");
+    let names =
+        ["CI", "GITHUB_OUTPUT", "OTEL_X", "OTEL_EXPORTER_OTLP_HEADERS", "MY_TOKEN", "OTHER", "LD_PRELOAD"];
+    case.inputs.sudo = names.map(|name| (name.into(), "sudo's".into())).into();
+    for name in ["GITHUB_OUTPUT", "OTEL_X", "MY_TOKEN"] {
+        assert_eq!(case.env(name).as_deref(), Some("sudo's"), "{name}");
+    }
+    assert_eq!(case.env("CI").as_deref(), Some("own"));
+    for name in ["OTEL_EXPORTER_OTLP_HEADERS", "OTHER", "LD_PRELOAD"] {
+        assert_eq!(case.env(name), None, "{name}");
+    }
+}

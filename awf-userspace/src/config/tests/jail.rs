@@ -77,6 +77,48 @@ fn the_environment_names_workspace_caches_and_secrets() {
 }
 
 #[test]
+fn of_sudos_caller_everything_is_hidden_and_only_its_own_is_shown() {
+    let names = [
+        ("GITHUB_WORKSPACE", "/home/r/work/p"),
+        ("RUNNER_TOOL_CACHE", "/home/r/work/_tool"),
+        ("KUBECONFIG", "/b/config"),
+        ("CARGO_HOME", "/c"),
+        ("XDG_CONFIG_HOME", "/d"),
+        ("MOUNT", "/m"),
+    ];
+    let mut case = Case::new(&["-v", "$MOUNT:/mnt"]).var("KUBECONFIG", "/a/config");
+    case.inputs.sudo = names.map(|(name, value)| (name.into(), value.into())).into();
+    let jail = case.resolved().plan.jail;
+    assert_eq!((jail.workspaces.len(), jail.tool_caches.len()), (0, 0));
+    assert_eq!(jail.own, [PathBuf::from("/home/r/work/p")]);
+    assert_eq!(jail.own_caches, [PathBuf::from("/home/r/work/_tool")]);
+    let secrets = ["/a/config", "/b/config", "/c/credentials", "/c/credentials.toml"];
+    assert_eq!(jail.secrets, secrets.map(PathBuf::from));
+    assert_eq!(jail.config_dirs, [PathBuf::from("/d")]);
+    assert_eq!(jail.mounts[0].source, PathBuf::from("/m"));
+}
+
+#[test]
+fn a_runner_keeps_what_its_later_steps_run() {
+    let case = Case::new(&[])
+        .var("RUNNER_TEMP", "/r/_work/_temp")
+        .var("GITHUB_ENV", "/r/_work/_temp/c/set_env_1")
+        .var("GITHUB_OUTPUT", "/r/_work/_temp/c/set_output_1");
+    let jail = case.resolved().plan.jail;
+    assert_eq!(jail.own, [PathBuf::from("/r/_work/_temp")]);
+    assert_eq!(jail.temp, Some(PathBuf::from("/r/_work/_temp")));
+    for kept in ["/r/_work/_temp/c/set_env_1", "/r/_work/_actions", "/r/externals", "/r/.env"] {
+        assert!(jail.keep.contains(&PathBuf::from(kept)), "{kept}");
+    }
+    assert!(!jail.keep.contains(&PathBuf::from("/r/_work/_temp/c/set_output_1")));
+    assert_eq!(case.env("GITHUB_OUTPUT").as_deref(), Some("/r/_work/_temp/c/set_output_1"));
+    assert_eq!(case.env("GITHUB_ENV"), None);
+    assert!(jail.secrets.contains(&PathBuf::from("/r/.credentials_rsaparams")));
+    let jail = Case::new(&[]).var("RUNNER_TEMP", "/scratch/x").resolved().plan.jail;
+    assert_eq!((jail.own.len(), jail.keep.len(), jail.secrets.len()), (1, 0, 0));
+}
+
+#[test]
 fn the_configuration_file_says_where_may_be_written() {
     let case = |text: &str| Case::new(&["-c", "f.toml"]).var("W", "/w").file("f.toml", text);
     let plan = |text: &str| case(text).resolved().plan.jail.allow_write;

@@ -163,12 +163,16 @@ fn homes(wanted: &Wanted, facts: &Facts, root: &Root<'_>, notes: &mut Vec<String
             items.extend(own("the working directory", walk, wanted, root, notes));
         }
     }
-    for path in &wanted.tool_caches {
-        let usable = |walk: &Walk| walk.kind == Kind::Directory && !check::is_reserved(&walk.path);
-        if let Some(walk) = facts.walk(path).filter(usable) {
-            items.push(Item { at: walk.path.clone(), dir: true, what: What::Bind { walk, writable: false } });
+    let usable = |walk: &Walk| walk.kind == Kind::Directory && !check::is_reserved(&walk.path);
+    let mut show = |path: &PathBuf, writable, own: bool| {
+        let is_fit = |walk: &Walk| usable(walk) && (!own || walk.uid == wanted.uid);
+        if let Some(walk) = facts.walk(path).filter(is_fit) {
+            items.push(Item { at: walk.path.clone(), dir: true, what: What::Bind { walk, writable } });
         }
-    }
+    };
+    wanted.own.writable.iter().for_each(|path| show(path, true, true));
+    wanted.own.read_only.iter().for_each(|path| show(path, false, true));
+    wanted.tool_caches.iter().for_each(|path| show(path, false, false));
     items
 }
 

@@ -39,6 +39,7 @@ fn wanted() -> Wanted {
         uid: 1000,
         gid: 1000,
         workspaces: vec!["/home/u/proj".into()],
+        own: Own::default(),
         tool_caches: Vec::new(),
         config_dirs: Vec::new(),
         secrets: Vec::new(),
@@ -364,4 +365,15 @@ fn a_walk_follows_links_as_the_kernel_does() {
     assert_eq!(at("/abs/up").as_deref(), Some("/a/b/f"));
     assert_eq!(at("/a/../../l").as_deref(), Some("/a/b"));
     assert_eq!((at("/loop"), at("/a/b/f/x"), at("/none")), (None, None, None));
+}
+
+#[test]
+fn what_sudos_caller_names_is_shown_if_it_is_the_users() {
+    let mut wanted = wanted();
+    wanted.own.writable = ["/data/temp", "/srv/temp", "/home"].map(PathBuf::from).into();
+    wanted.own.read_only = ["/data/tools", "/srv/tools", "/home/u/tools"].map(PathBuf::from).into();
+    let entries = ["/data/temp/", "/srv/temp/", "/data/tools/", "/srv/tools/", "/home/u/tools/"];
+    let got = seen(&planned(&wanted, &[MERGED, &entries].concat()));
+    let want = ["/usr ro", "/etc ro", "/home/u rw", "/data/temp rw", "/data/tools ro", "/home/u/tools ro"];
+    assert_eq!(got, want);
 }

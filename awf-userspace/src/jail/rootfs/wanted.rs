@@ -13,6 +13,8 @@ pub struct Wanted {
     pub gid: u32,
     /// Writable: the current directory, and the workspace of a CI job.
     pub workspaces: Vec<PathBuf>,
+    /// Shown only if they are CMD's user's: else they would lead past directories that are closed to it.
+    pub own: Own,
     /// Read-only, also within HOME.
     pub tool_caches: Vec<PathBuf>,
     /// Where tools were told to keep settings, credentials among them, instead of in HOME.
@@ -30,6 +32,13 @@ pub struct Wanted {
     pub etc: Vec<(PathBuf, Vec<u8>)>,
     /// Unix sockets that processes outside serve.
     pub sockets: Vec<PathBuf>,
+}
+
+/// Directories that whoever called sudo named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    pub writable: Vec<PathBuf>,
+    pub read_only: Vec<PathBuf>,
 }
 
 /// CMD's HOME.
@@ -80,6 +89,7 @@ impl Wanted {
         let system = SYSTEM.iter().map(PathBuf::from);
         let mut all: Vec<PathBuf> = system.chain([self.home.path().to_owned()]).collect();
         all.extend(self.workspaces.iter().chain(&self.tool_caches).cloned());
+        all.extend(self.own.writable.iter().chain(&self.own.read_only).cloned());
         all.extend(self.mounts.iter().flat_map(|mount| [mount.source.clone(), mount.target.clone()]));
         all.extend(self.etc.iter().map(|(path, _)| path.clone()));
         all.extend(self.sockets.iter().cloned());
