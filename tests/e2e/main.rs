@@ -19,6 +19,7 @@ mod parting;
 mod policy;
 mod reference;
 mod retry;
+mod runner;
 mod runtimes;
 mod secrets;
 mod soak;
