@@ -15,6 +15,7 @@ mod hostile;
 mod lab;
 mod lifecycle;
 mod limits;
+mod mirrors;
 mod parting;
 mod policy;
 mod reference;

@@ -25,6 +25,7 @@ pub mod packages;
 pub mod pki;
 pub mod process;
 pub mod procs;
+pub mod registries;
 pub mod run;
 pub mod seen;
 pub mod site;

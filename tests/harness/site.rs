@@ -3,7 +3,7 @@
 //! `/` a line naming the host; `/bytes/N` N bytes of a known pattern, streamed; `/upload` the number of bytes
 //! received; `/echo` the body as it comes; `/headers` the request's head; `/status/N` that status; `/events`
 //! server-sent events, each sent when `/events/next` is asked for; `/git/...` git smart HTTP; `/simple/...` and
-//! `/npm/...` package registries; `/lab.Echo/...` a gRPC service that answers each message with itself.
+//! `/npm/...`, `/crates/...`, `/modules/...`, `/gems/...`, `/composer/...` package registries; `/lab.Echo/...` a gRPC service that answers each message with itself.
 
 use std::{
     convert::Infallible,
@@ -21,7 +21,7 @@ use hyper::{
 };
 use tokio::sync::{Mutex, mpsc};
 
-use crate::{git, packages};
+use crate::{git, packages, registries};
 
 /// The body of every answer.
 pub type AnyBody = UnsyncBoxBody<Bytes, hyper::Error>;
@@ -62,6 +62,9 @@ pub async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Result<Resp
         "lab.Echo" => grpc(request),
         "git" => git::respond(&site, request).await,
         "simple" | "npm" => packages::respond(&site, &path, &name(&request)).await,
+        "crates" | "modules" | "gems" | "composer" => {
+            registries::respond(&site, &path, &name(&request)).await
+        }
         _ => status("404", StatusCode::NOT_FOUND),
     })
 }

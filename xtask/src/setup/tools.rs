@@ -41,6 +41,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("golang-go", Sign::Program("go")),
     ("iproute2", Sign::Program("ip")),
     ("lsof", Sign::Program("lsof")),
+    ("make", Sign::Program("make")),
     ("nodejs", Sign::ProgramAnywhere("node")),
     ("nghttp2-client", Sign::Program("nghttp")),
     ("npm", Sign::ProgramAnywhere("npm")),
