@@ -197,3 +197,44 @@ fn what_sudo_removed_is_there_by_name_and_credentials_stay_hidden() {
         out.check(!out.stdout().contains(text), || format!("nothing of {text:?}"));
     }
 }
+
+/// Whoever could change these would be outside by the job's next step, or by the next line of this one.
+#[test]
+fn what_the_runner_and_later_steps_run_cannot_be_changed() {
+    let job = Job::new();
+    let kept = [
+        "_work/_temp/_runner_file_commands/env_1",
+        "_work/_temp/_runner_file_commands/path_1",
+        "_work/_temp/_runner_file_commands/state_1",
+        "_work/_temp/0a1b.sh",
+        "_work/_actions/a/b/v1/index.js",
+        "bin/Runner.Listener",
+        ".env",
+        "run.sh",
+    ];
+    let before = kept.map(|name| job.read(name));
+    let script = "set +e; cd ~/actions-runner; while read -r name; do
+    echo evil >> $name; rm -f $name; echo evil > new; mv -f new $name; ln -sf /bin/true $name
+    dir=$name; while dir=$(dirname $dir); [ $dir != . ]; do
+        mv $dir $dir.gone && mkdir -p $dir && echo evil > $name && break
+    done
+done 2>errors
+mv ~/actions-runner ~/gone && mkdir -p ~/actions-runner/_work/_temp && echo moved; tail -n 99 errors; echo more >> $GITHUB_OUTPUT";
+    let script = format!("{}{script}", format_args!("exec < <(printf '%s\\n' {}); ", kept.join(" ")));
+    let out = job.step(&[], &script);
+    out.ok().stdout_contains("Read-only file system").stdout_contains("Device or resource busy");
+    out.check(!out.stdout().contains("moved"), || "no runner in another place".to_owned());
+    assert_eq!(kept.map(|name| job.read(name)), before);
+    assert_eq!(job.read("_work/_temp/_runner_file_commands/output_1"), "more\n");
+    let bare = job.lab.bare().env("GITHUB_OUTPUT", job.lab.dir().work().join("output").into_os_string());
+    bare.sh(&script).ok().stdout_contains("moved");
+    assert_ne!(kept.map(|name| job.read(name)), before);
+}
+
+#[test]
+fn a_mount_lets_the_command_set_up_later_steps() {
+    let job = Job::new();
+    let flags = ["-e", "GITHUB_ENV", "--mount", "$GITHUB_ENV:$GITHUB_ENV"];
+    job.step(&flags, "echo MINE=1 >> $GITHUB_ENV").ok();
+    assert_eq!(job.read("_work/_temp/_runner_file_commands/env_1"), "MINE=1\n");
+}

@@ -77,14 +77,24 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         tool_caches: plan.jail.tool_caches.clone(),
         config_dirs: plan.jail.config_dirs.clone(),
         secrets: plan.jail.secrets.clone(),
-        // Run as root the next time.
-        keep: std::env::current_exe().into_iter().collect(),
+        keep: keep(plan),
         mounts: plan.jail.mounts.iter().map(mount).collect(),
         allow_write: plan.jail.allow_write.clone(),
         share_tmp: plan.jail.share_tmp,
         etc: etc(of).map_err(SessionError::Accounts)?,
         sockets: of.sockets.into(),
     })
+}
+
+/// What is run outside while the command runs, and later: we ourselves, as root the next time; what a runner says; and
+/// in its temporary directory the scripts of its steps, which a shell reads as it goes.
+fn keep(plan: &SessionPlan) -> Vec<PathBuf> {
+    let own = std::env::current_exe().into_iter();
+    let mut all: Vec<PathBuf> = own.chain(plan.jail.keep.iter().cloned()).collect();
+    let entries = plan.jail.temp.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
+    all.extend(files.map(|entry| entry.path()));
+    all
 }
 
 /// Files of /etc that are different inside.
