@@ -28,3 +28,4 @@ mod stdio;
 mod streams;
 mod terminal;
 mod upstream_proxy;
+mod userland;

@@ -104,6 +104,7 @@ fn become_command(
 
     view(&spec)?;
     let terminal = terminal::begin_session(spec.terminal.as_ref(), terminal, spec.identity.uid)?;
+    stdio::hand_over(&spec.identity)?;
     restore::limits(&spec.restore)?;
     privileges::make_unreadable()?;
     privileges::empty_bounding_set()?;

@@ -233,6 +233,8 @@ fn memory(mode: u32, (uid, gid): (u32, u32), attributes: MountAttrFlags) -> io::
 
 fn fresh(name: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     let fs = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // What df(1) and mount(8) call it; "none" otherwise.
+    fsconfig_set_string(fs.as_fd(), "source", name)?;
     for (key, value) in options {
         fsconfig_set_string(fs.as_fd(), *key, *value)?;
     }

@@ -12,14 +12,39 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, OFlags};
 use rustix::net::AddressFamily;
+use rustix::process::Uid;
 
 use super::error::JailError;
+use super::identity::Identity;
 
 /// Refuses descriptors 0 to 2 that are sockets of any family but unix, directories, or mere places (O_PATH).
 pub(super) fn check() -> Result<(), JailError> {
     check_stream("stdin", rustix::stdio::stdin())?;
     check_stream("stdout", rustix::stdio::stdout())?;
     check_stream("stderr", rustix::stdio::stderr())
+}
+
+/// Gives pipes of root's to CMD's user: `/dev/stdout` and its kin are opened anew, as their owner alone may (a shell's
+/// `> /dev/stderr`). Pipes only: other files are somebody's, and stay as they are. Needs root.
+pub(super) fn hand_over(identity: &Identity) -> Result<(), JailError> {
+    let streams = [
+        ("stdin", rustix::stdio::stdin()),
+        ("stdout", rustix::stdio::stdout()),
+        ("stderr", rustix::stdio::stderr()),
+    ];
+    streams.into_iter().try_for_each(|(stream, fd)| {
+        give(fd, identity.uid).map_err(|source| JailError::Stdio { stream, source })
+    })
+}
+
+fn give(fd: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
+    /// `PIPEFS_MAGIC` of `linux/magic.h`: a pipe without a name.
+    const PIPEFS_MAGIC: i64 = 0x5049_5045;
+    let is_pipe = rustix::fs::fstatfs(fd)?.f_type == PIPEFS_MAGIC;
+    if is_pipe && rustix::fs::fstat(fd)?.st_uid == 0 {
+        rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None)?;
+    }
+    Ok(())
 }
 
 fn check_stream(stream: &'static str, fd: BorrowedFd<'_>) -> Result<(), JailError> {
@@ -58,6 +83,27 @@ mod tests {
         let (left, _right) = std::os::unix::net::UnixStream::pair().unwrap();
         check_stream("stdin", reader.as_fd()).unwrap();
         check_stream("stdin", left.as_fd()).unwrap();
+    }
+
+    #[test]
+    fn only_pipes_without_a_name_are_given() {
+        use std::os::unix::fs::MetadataExt as _;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let owner = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).unwrap().st_uid;
+        let (reader, writer) = io::pipe().unwrap();
+        give(reader.as_fd(), 4242).unwrap();
+        assert_eq!(owner(writer.as_fd()), 4242);
+        give(reader.as_fd(), 4343).unwrap();
+        assert_eq!(owner(reader.as_fd()), 4242, "not from one user to another");
+        let memfd = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let file = std::fs::File::from(memfd);
+        let null = std::fs::File::open("/dev/null").unwrap();
+        for file in [&file, &null] {
+            give(file.as_fd(), 4242).unwrap();
+            assert_eq!(file.metadata().unwrap().uid(), 0);
+        }
     }
 
     #[test]
