@@ -53,6 +53,32 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// bwrap with what the command sees behind awf-bpf.
+fn same_binds(lab: &Lab) -> Vec<String> {
+    let mut argv: Vec<String> =
+        ["bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL"].map(str::to_owned).into();
+    let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
+    for path in
+        ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/var/lib/dpkg"]
+    {
+        match std::fs::read_link(path) {
+            Ok(to) => add(&["--symlink", to.to_str().expect("UTF-8"), path]),
+            Err(_) => add(&["--ro-bind-try", path, path]),
+        }
+    }
+    add(&["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"]);
+    ["/tmp", "/var/tmp", "/run"].iter().for_each(|path| add(&["--tmpfs", path]));
+    let dir = lab.dir();
+    for (flag, path) in
+        [("--bind", dir.home()), ("--bind", dir.work()), ("--ro-bind", dir.root().join("etc"))]
+    {
+        let path = path.display().to_string();
+        add(&[flag, &path, &path]);
+    }
+    add(&["--uid", "12345", "--gid", "12345", "--unshare-user", "--", "true"]);
+    argv
+}
+
 const HOST: &str = "allowed.test";
 
 fn addr4(port: u16) -> String {
@@ -107,14 +133,17 @@ impl Bench {
             "--",
             "true",
         ];
-        let commands: [(&str, &Run<'_>, &[&str]); 4] = [
+        let same = same_binds(&self.lab);
+        let same: Vec<&str> = same.iter().map(String::as_str).collect();
+        let commands: [(&str, &Run<'_>, &[&str]); 5] = [
             ("bare", &bare, &["true"]),
             // What one argument after `--` means.
             ("bare bash -c", &bare, &["bash", "-c", "true"]),
             ("awf-bpf exec", &awf, &["true"]),
             ("bwrap --unshare-all", &root, jail),
+            ("bwrap, the same binds", &root, &same),
         ];
-        let commands = &commands[..if bwrap { 4 } else { 3 }];
+        let commands = &commands[..if bwrap { 5 } else { 3 }];
         let mut samples = vec![Samples::default(); commands.len()];
         self.rounds(STARTS, |counts| {
             for (samples, (_, run, argv)) in samples.iter_mut().zip(commands) {

@@ -1,23 +1,14 @@
 //! Language runtimes and build tools in the command's own root: the same versions as outside, and programs built
-//! and run there, offline. What is not installed is said and not shown.
+//! and run there, offline.
 
-use std::path::Path;
-
-use harness::{Lab, tools::PATH};
-
-fn installed(program: &str) -> bool {
-    let found = PATH.split(':').any(|dir| Path::new(dir).join(program).exists());
-    if !found {
-        eprintln!("NOT SHOWN: this machine has no {program}");
-    }
-    found
-}
+use harness::{
+    Lab,
+    tools::{self, PATH},
+};
 
 /// `version` says the same inside and outside, and `script` prints `hello` inside, in an empty directory.
 fn check(programs: &[&str], version: &str, script: &str) {
-    if !programs.iter().all(|program| installed(program)) {
-        return;
-    }
+    programs.iter().for_each(|program| drop(tools::require(program)));
     let lab = Lab::new();
     let outside = lab.bare().sh(version);
     let inside = lab.awf().sh(version);
@@ -79,7 +70,10 @@ cargo run --quiet --offline";
 #[test]
 fn go() {
     let script = "go mod init h 2>/dev/null && printf 'package main\\nimport \"fmt\"\\nfunc main() { fmt.Println(\"hello\") }\\n' > h.go
-GOTOOLCHAIN=local GOFLAGS=-mod=mod go run .";
+export GOTOOLCHAIN=local GOFLAGS=-mod=mod; go run .
+printf 'package main\nimport \"runtime\"\nfunc main() { println(runtime.GOROOT()) }\n' > h.go
+# Such a program knows of its toolchain by the variable alone, as the runners' own go does.
+go build -trimpath -o trimmed . && GOROOT=/opt/go ./trimmed 2>&1 | grep -qx /opt/go";
     check(&["go"], "go version; go env GOROOT", script);
 }
 
@@ -114,7 +108,7 @@ fn tool_caches() {
     std::fs::create_dir_all(cache.join("x/1.0/bin")).expect("make a tool cache");
     let tool = cache.join("x/1.0/bin/tool");
     std::fs::write(&tool, "#!/bin/sh\necho hello\n").expect("write a tool");
-    harness::tools::succeed(std::process::Command::new("chmod").arg("755").arg(&tool));
+    tools::succeed(std::process::Command::new("chmod").arg("755").arg(&tool));
     let path = format!("{}:{PATH}", tool.parent().expect("it has one").display());
     let run = lab.awf().outer_env("RUNNER_TOOL_CACHE", &cache).outer_env("PATH", path);
     run.sh("tool; (echo x > ~/tools/x/1.0/bin/tool) 2>/dev/null || echo kept")
@@ -131,7 +125,7 @@ fn path_and_toolchains_are_found_under_sudo() {
         let tool = home.join(name);
         std::fs::create_dir_all(tool.parent().expect("it has one")).expect("make its directory");
         std::fs::write(&tool, format!("#!/bin/sh\necho {says}\n")).expect("write a tool");
-        harness::tools::succeed(std::process::Command::new("chmod").arg("755").arg(&tool));
+        tools::succeed(std::process::Command::new("chmod").arg("755").arg(&tool));
     }
     let home = home.display().to_string();
     let added = lab.dir().file("added", format!("{home}/gone/bin\n{home}/added/bin\n"));
@@ -139,7 +133,7 @@ fn path_and_toolchains_are_found_under_sudo() {
         lab.dir().file("set", format!("X=1\nJAVA_HOME<<ghadelimiter_1\n{home}/jdk 21\nghadelimiter_1\n"));
     let script = "#!/bin/bash\nexec 2>&1; env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \"SUDO_UID=$AS\" \"SUDO_GID=$AS\" \"$@\"\n";
     let sudo = lab.dir().file("sudo", script);
-    harness::tools::succeed(std::process::Command::new("chmod").arg("755").arg(&sudo));
+    tools::succeed(std::process::Command::new("chmod").arg("755").arg(&sudo));
     let run = |owner: u32| {
         for file in [&added, &set] {
             std::os::unix::fs::chown(file, Some(owner), Some(owner)).expect("give it away");
