@@ -169,6 +169,26 @@ fn a_step_finds_what_the_steps_before_it_set_up() {
     out.fails().stderr_contains("Read-only file system");
 }
 
+/// As on GitHub's own machines.
+#[test]
+fn a_tool_cache_under_opt_is_shown_and_read_only() {
+    let mut job = Job::new();
+    let opt = job.lab.dir().root().join("opt");
+    let bin = opt.join("hostedtoolcache/tool/1.0/x64/bin");
+    fs::create_dir_all(&bin).expect("make a tool cache");
+    fs::write(bin.join("tool"), "#!/bin/sh\necho cached\n").expect("write a tool");
+    fs::set_permissions(bin.join("tool"), fs::Permissions::from_mode(0o755)).expect("let it run");
+    chown(bin.join("tool"), Some(UID), Some(UID)).expect("give it to the user");
+    machine::cover(job.lab.machine(), Path::new("/opt"), &opt);
+    for name in ["RUNNER_TOOL_CACHE", "AGENT_TOOLSDIRECTORY"] {
+        job.set(name, "/opt/hostedtoolcache");
+    }
+    job.set("PATH", format!("/opt/hostedtoolcache/tool/1.0/x64/bin:{}", tools::PATH));
+    let out =
+        job.step(&[], "tool; echo $RUNNER_TOOL_CACHE; echo x > $RUNNER_TOOL_CACHE/tool/1.0/x64/bin/tool");
+    out.fails().stdout_is("cached\n/opt/hostedtoolcache\n").stderr_contains("Read-only file system");
+}
+
 #[test]
 fn a_step_writes_its_outputs_and_its_summary() {
     let job = Job::new();
