@@ -40,6 +40,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("git", Sign::Program("git")),
     ("golang-go", Sign::Program("go")),
     ("iproute2", Sign::Program("ip")),
+    ("less", Sign::Program("less")),
     ("lsof", Sign::Program("lsof")),
     ("make", Sign::Program("make")),
     ("nodejs", Sign::ProgramAnywhere("node")),
@@ -61,6 +62,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("strace", Sign::Program("strace")),
     ("sudo", Sign::Program("sudo")),
     ("tinyproxy-bin", Sign::Program("tinyproxy")),
+    ("vim", Sign::Program("vim")),
     ("wget", Sign::Program("wget")),
 ];
 
