@@ -121,8 +121,9 @@ pub struct ExecArgs {
     #[arg(long, value_name = "DIR", help_heading = "Sandbox")]
     pub container_workdir: Option<PathBuf>,
 
-    /// Who the command runs as. Default: who called sudo, else the owner of the current directory, else nobody.
-    #[arg(long, value_name = "USER", help_heading = "Sandbox")]
+    /// Who the command runs as, names or ids. Default: who called sudo, else the owner of the current directory, else
+    /// nobody; root is the same user, who is called root inside and has no right of root's.
+    #[arg(long, value_name = "USER[:GROUP]", help_heading = "Sandbox")]
     pub user: Option<String>,
 
     /// Memory the command may use, swap included: 512m, 6g. Beyond it its processes are killed.

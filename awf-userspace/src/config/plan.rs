@@ -47,7 +47,7 @@ pub struct SessionPlan {
 /// What is known about whom to run the command as. Texts as found: `jail` looks them up and decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentitySource {
-    /// `--user`: a name or a uid.
+    /// `--user`: `USER` or `USER:GROUP`, each a name or an id.
     pub user: Option<String>,
     /// `SUDO_UID` of the caller's environment; means something for uid 0 only.
     pub sudo_uid: Option<String>,

@@ -68,6 +68,10 @@ impl Accounts {
         self.groups.iter().find(|group| group.gid == gid).map(|group| group.name.as_str())
     }
 
+    pub fn gid_of(&self, group: &str) -> Option<u32> {
+        self.groups.iter().find(|entry| entry.name == group).map(|entry| entry.gid)
+    }
+
     /// Every group that lists `user` as a member, and the one with its primary gid.
     pub fn groups_of<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Group> {
         self.groups.iter().filter(move |g| g.gid == user.gid || g.members.contains(&user.name))

@@ -78,6 +78,10 @@ pub enum JailError {
     Privileges { action: &'static str, source: io::Error },
     #[error("uid 0 keeps the host's files even without capabilities: refused")]
     Root,
+    #[error("cannot make a user namespace for --user root: {step}: {source}{}", user_namespace_hint(source))]
+    UserNamespace { step: &'static str, source: io::Error },
+    #[error("the user namespace for --user root maps other ids than it was told")]
+    UserNamespaceMap,
     #[error("cannot become uid {uid}, gid {gid}: {call}: {source}")]
     Identity { uid: u32, gid: u32, call: &'static str, source: io::Error },
     #[error("became uid {uid}, but could become root again")]
@@ -148,6 +152,20 @@ fn rootfs_hint(source: &io::Error) -> &'static str {
 fn terminal_hint(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::ENOSPC) => " (/proc/sys/kernel/pty/max are in use)",
+        _ => "",
+    }
+}
+
+fn user_namespace_hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::ENOSPC | libc::EUSERS) => {
+            " (user namespaces are switched off or used up: sysctl user.max_user_namespaces; without --user root none \
+             is needed)"
+        }
+        Some(libc::EINVAL) => " (this kernel has none; without --user root none is needed)",
+        Some(libc::EPERM) => {
+            " (a container or a security module forbids it; without --user root none is needed)"
+        }
         _ => "",
     }
 }

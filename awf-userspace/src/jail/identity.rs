@@ -37,6 +37,9 @@ pub struct Identity {
     pub gid: u32,
     /// Supplementary groups, sorted, without [`Self::gid`].
     pub groups: Vec<u32>,
+    /// Inside it is called uid 0 and gid 0, by a user namespace.
+    #[serde(default)]
+    pub called_root: bool,
     /// For USER and LOGNAME.
     pub name: String,
     /// For HOME.
@@ -53,7 +56,7 @@ pub struct Identity {
 pub struct Caller {
     /// The effective uid of awf-bpf.
     pub euid: u32,
-    /// `--user`.
+    /// `--user`: `USER` or `USER:GROUP`, each a name or an id.
     pub user: Option<String>,
     /// `SUDO_UID`, as found.
     pub sudo_uid: Option<String>,
@@ -80,17 +83,20 @@ pub enum IdentityError {
         "awf-bpf needs root to set up the firewall (uid is {0}): run it with sudo; the command runs as you"
     )]
     NotRoot(u32),
-    #[error(
-        "--user {0}: needs the jail, which this version does not have yet: uid 0 would own the host's files"
-    )]
-    RootRefused(String),
+    #[error("--user {0}: root has no other group inside; write --user root")]
+    RootsGroup(String),
     #[error("--user {0}: no such user in /etc/passwd (a uid works without an entry)")]
     NoSuchUser(String),
+    #[error("--user {0}: no such group in /etc/group (a gid works without an entry)")]
+    NoSuchGroup(String),
+    #[error("--user {user}: whoever is in the group {group} is as good as root; name another group")]
+    RefusedGroup { user: String, group: String },
     #[error("{name}={value:?} is not an id: run awf-bpf by sudo itself, or say --user NAME")]
     BadSudoVariable { name: &'static str, value: String },
 }
 
-/// Chooses by `--user`, else who called sudo, else the owner of the working directory, else nobody; never root.
+/// Chooses by `--user`, else who called sudo, else the owner of the working directory, else nobody; never the
+/// machine's root: `--user root` is one of the latter, by that name.
 ///
 /// # Errors
 /// See [`IdentityError`]; each names its remedy.
@@ -98,9 +104,13 @@ pub fn choose(caller: &Caller, accounts: &Accounts) -> Result<Choice, IdentityEr
     if caller.euid != 0 {
         return Err(IdentityError::NotRoot(caller.euid));
     }
-    if let Some(user) = &caller.user {
-        return by_flag(user, accounts);
+    match &caller.user {
+        Some(text) => by_flag(text, caller, accounts),
+        None => by_default(caller, accounts),
     }
+}
+
+fn by_default(caller: &Caller, accounts: &Accounts) -> Result<Choice, IdentityError> {
     let sudo_uid = sudo_id("SUDO_UID", caller.sudo_uid.as_deref())?;
     let sudo_gid = sudo_id("SUDO_GID", caller.sudo_gid.as_deref())?;
     if let Some(uid) = sudo_uid.filter(|uid| *uid != 0) {
@@ -123,15 +133,34 @@ pub fn choose(caller: &Caller, accounts: &Accounts) -> Result<Choice, IdentityEr
     }
 }
 
-fn by_flag(user: &str, accounts: &Accounts) -> Result<Choice, IdentityError> {
-    let uid = match accounts.by_name(user) {
-        Some(entry) => entry.uid,
-        None => parse_id(user).ok_or_else(|| IdentityError::NoSuchUser(user.to_owned()))?,
-    };
-    if uid == 0 {
-        return Err(IdentityError::RootRefused(user.to_owned()));
+fn by_flag(text: &str, caller: &Caller, accounts: &Accounts) -> Result<Choice, IdentityError> {
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let by_name = accounts.by_name(user).map(|entry| entry.uid);
+    let uid = by_name.or_else(|| parse_id(user)).ok_or_else(|| IdentityError::NoSuchUser(text.to_owned()))?;
+    let no_group = || IdentityError::NoSuchGroup(text.to_owned());
+    let gid = |name: &str| accounts.gid_of(name).or_else(|| parse_id(name)).ok_or_else(no_group);
+    let gid = group.map(gid).transpose()?;
+    match gid {
+        Some(gid) if uid == 0 && gid != 0 => Err(IdentityError::RootsGroup(text.to_owned())),
+        _ if uid == 0 => by_default(caller, accounts).map(called_root),
+        Some(gid) if !is_harmless(gid, accounts) => {
+            let name = accounts.name_of_group(gid).map_or_else(|| gid.to_string(), str::to_owned);
+            Err(IdentityError::RefusedGroup { user: text.to_owned(), group: name })
+        }
+        _ => Ok(of_uid(uid, gid, accounts)),
     }
-    Ok(of_uid(uid, None, accounts))
+}
+
+/// The same user with the same files, HOME and groups, by the name of root.
+fn called_root(mut choice: Choice) -> Choice {
+    let identity = &mut choice.identity;
+    let (uid, name) = (identity.uid, std::mem::replace(&mut identity.name, "root".to_owned()));
+    identity.called_root = true;
+    // What led to that user is said there.
+    with_note(
+        choice,
+        format!("--user root: the command is uid 0 inside, and {name} (uid {uid}) to the machine"),
+    )
 }
 
 fn sudo_id(name: &'static str, value: Option<&str>) -> Result<Option<u32>, IdentityError> {
@@ -148,6 +177,7 @@ fn of_uid(uid: u32, gid: Option<u32>, accounts: &Accounts) -> Choice {
         uid,
         gid,
         groups: supplementary(user, gid, accounts),
+        called_root: false,
         name: user.name.clone(),
         home: user.home.clone(),
         shell: if user.shell.as_os_str().is_empty() { "/bin/sh".into() } else { user.shell.clone() },
@@ -174,10 +204,12 @@ fn with_note(mut choice: Choice, line: String) -> Choice {
 /// The first that does not amount to root: the group of whoever called sudo may (`newgrp docker`), and even the
 /// account's own.
 fn primary(candidates: [Option<u32>; 2], accounts: &Accounts) -> u32 {
-    let harmless = |gid: &u32| {
-        *gid != 0 && accounts.name_of_group(*gid).is_none_or(|name| !ROOT_EQUIVALENT.contains(&name))
-    };
+    let harmless = |gid: &u32| is_harmless(*gid, accounts);
     candidates.into_iter().flatten().find(harmless).unwrap_or(NOBODY)
+}
+
+fn is_harmless(gid: u32, accounts: &Accounts) -> bool {
+    gid != 0 && accounts.name_of_group(gid).is_none_or(|name| !ROOT_EQUIVALENT.contains(&name))
 }
 
 fn supplementary(user: &User, gid: u32, accounts: &Accounts) -> Vec<u32> {
@@ -196,10 +228,16 @@ impl Identity {
             uid,
             gid,
             groups: Vec::new(),
+            called_root: false,
             name: uid.to_string(),
             home: "/".into(),
             shell: "/bin/sh".into(),
         }
+    }
+
+    /// The uid and gid that CMD sees as its own.
+    pub fn seen(&self) -> (u32, u32) {
+        if self.called_root { (0, 0) } else { (self.uid, self.gid) }
     }
 
     /// HOME, USER, LOGNAME and SHELL, as login(1) sets them.
@@ -214,22 +252,26 @@ impl Identity {
     }
 }
 
-/// Becomes `identity`, in all three uids and gids, and makes sure that there is no way back.
+/// Becomes `identity`, in all three uids and gids, and makes sure that there is no way back. Who is to be called root
+/// has its groups, and is alone in its user namespace, already.
 pub(super) fn assume(identity: &Identity) -> Result<(), JailError> {
-    let (uid, gid) = (identity.uid, identity.gid);
-    if uid == 0 {
+    if identity.uid == 0 {
         return Err(JailError::Root);
     }
+    let (uid, gid) = identity.seen();
     let failed = |call: &'static str| {
         move |e: rustix::io::Errno| JailError::Identity { uid, gid, call, source: e.into() }
     };
-    let groups: Vec<Gid> = identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     let (to_uid, to_gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    set_thread_groups(&groups).map_err(failed("setgroups"))?;
+    if !identity.called_root {
+        let groups: Vec<Gid> = identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        set_thread_groups(&groups).map_err(failed("setgroups"))?;
+    }
     set_thread_res_gid(to_gid, to_gid, to_gid).map_err(failed("setresgid"))?;
     set_thread_res_uid(to_uid, to_uid, to_uid).map_err(failed("setresuid"))?;
     let is_now = (getuid(), geteuid(), getgid(), getegid()) == (to_uid, to_uid, to_gid, to_gid);
-    if !is_now || set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_ok() {
+    let other = Uid::from_raw(if identity.called_root { identity.uid } else { 0 });
+    if !is_now || set_thread_res_uid(other, other, other).is_ok() {
         return Err(JailError::Regained { uid });
     }
     Ok(())

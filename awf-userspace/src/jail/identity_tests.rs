@@ -87,11 +87,41 @@ fn the_flag_wins_and_knows_names() {
 }
 
 #[test]
-fn root_is_refused_under_every_name() {
-    for user in ["root", "0", "toor", "00"] {
-        let error = choose(&Caller { user: text(user), ..root() }, &accounts()).unwrap_err();
-        assert_eq!(error, IdentityError::RootRefused(user.to_owned()));
+fn root_is_whoever_it_would_be_otherwise_under_every_name() {
+    for user in ["root", "0", "toor", "00", "root:root", "0:0"] {
+        let caller = || Caller { sudo_uid: text("1000"), ..root() };
+        let plain = chosen(caller()).identity;
+        let choice = chosen(Caller { user: text(user), ..caller() });
+        let expected = Identity { called_root: true, name: "root".into(), ..plain };
+        assert_eq!((choice.identity, choice.home_on_tmpfs), (expected, false), "{user}");
+        assert!(choice.note.unwrap().contains("alice (uid 1000)"));
     }
+    let choice = chosen(Caller { user: text("root"), cwd_owner: Some(0), ..root() });
+    assert_eq!((choice.identity.uid, choice.identity.seen(), choice.home_on_tmpfs), (NOBODY, (0, 0), true));
+    let refused = choose(&Caller { user: text("root:staff"), ..root() }, &accounts());
+    assert_eq!(refused, Err(IdentityError::RootsGroup("root:staff".to_owned())));
+}
+
+#[test]
+fn a_group_may_be_named_unless_it_amounts_to_root() {
+    for group in ["staff", "50"] {
+        let choice = chosen(Caller { user: Some(format!("alice:{group}")), ..root() });
+        assert_eq!((choice.identity.gid, choice.identity.groups), (50, vec![4, 1000]));
+    }
+    assert_eq!(chosen(Caller { user: text("4242:4243"), ..root() }).identity.gid, 4243);
+    for (user, group) in [("alice:docker", "docker"), ("alice:998", "docker"), ("1000:0", "root")] {
+        let refused = choose(&Caller { user: text(user), ..root() }, &accounts());
+        assert_eq!(
+            refused,
+            Err(IdentityError::RefusedGroup { user: user.to_owned(), group: group.to_owned() })
+        );
+    }
+    for user in ["alice:", "alice:wheel", "alice:-1", "alice:50:50"] {
+        let refused = choose(&Caller { user: text(user), ..root() }, &accounts());
+        assert_eq!(refused, Err(IdentityError::NoSuchGroup(user.to_owned())), "{user}");
+    }
+    let refused = choose(&Caller { user: text(":staff"), ..root() }, &accounts());
+    assert_eq!(refused, Err(IdentityError::NoSuchUser(":staff".to_owned())));
 }
 
 #[test]

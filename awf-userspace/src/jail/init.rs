@@ -41,9 +41,13 @@ pub(super) enum Side {
     Init(u8),
 }
 
-/// Returns at once in a new process that is to become CMD, and in this one when CMD has ended. The caller has one
-/// thread.
-pub(super) fn split(told: &OwnedFd, terminal: Option<Terminal>) -> Result<Side, JailError> {
+/// Returns at once in a new process that is to become CMD, and in this one, after `filter`, when CMD has ended. The
+/// caller has one thread.
+pub(super) fn split(
+    told: &OwnedFd,
+    terminal: Option<Terminal>,
+    filter: impl FnOnce() -> Result<(), JailError>,
+) -> Result<Side, JailError> {
     let mask = SignalMask::of(&HEARD);
     signalfd::block(mask).map_err(JailError::Fork)?;
     let signals = signalfd::open(mask).map_err(JailError::Fork)?;
@@ -56,7 +60,10 @@ pub(super) fn split(told: &OwnedFd, terminal: Option<Terminal>) -> Result<Side, 
             Ok(Side::Command)
         }
         // Where it fails there is nobody to tell any more; CMD dies with us.
-        Fork::Parent(command) => Ok(Side::Init(serve(command, &signals, told, terminal).unwrap_or(LOST))),
+        Fork::Parent(command) => {
+            let code = filter().and_then(|()| serve(command, &signals, told, terminal));
+            Ok(Side::Init(code.unwrap_or(LOST)))
+        }
     }
 }
 

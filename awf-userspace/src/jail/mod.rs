@@ -28,6 +28,7 @@ pub mod stdio;
 pub mod survey;
 pub mod terminal;
 pub mod unix_sockets;
+pub mod userns;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -106,17 +107,23 @@ fn become_command(
     let terminal = terminal::begin_session(spec.terminal.as_ref(), terminal, spec.identity.uid)?;
     stdio::hand_over(&spec.identity)?;
     restore::limits(&spec.restore)?;
+    let user_namespace = userns::make(&spec.identity)?;
     privileges::make_unreadable()?;
     privileges::empty_bounding_set()?;
     privileges::lock_securebits()?;
     privileges::no_new_privileges()?;
-    seccomp::install(spec.private_network)?;
+    let filter = || Ok(seccomp::install(spec.private_network)?);
     if (spec.root.is_some() || terminal.is_some())
-        && let Side::Init(code) = init::split(ending, terminal)?
+        && let Side::Init(code) = init::split(ending, terminal, filter)?
     {
         return Ok(code);
     }
     let parent = rustix::process::getppid();
+    if let Some(namespace) = user_namespace {
+        userns::enter(namespace, &spec.identity)?;
+    }
+    // From here on nobody enters another namespace.
+    filter()?;
     identity::assume(&spec.identity)?;
     privileges::drop_capabilities()?;
     // Changing the uid cleared it.

@@ -102,14 +102,15 @@ fn etc(of: For<'_>) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
     let resolv_conf = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
     let mut files = vec![(RESOLV_CONF.into(), resolver(&resolv_conf).into_bytes())];
     let user = of.identity;
-    if of.accounts.by_uid(user.uid).is_none_or(|known| known.home != user.home) {
-        let text = without_uid(&fs::read_to_string(PASSWD)?, user.uid);
+    let (uid, gid) = user.seen();
+    if of.accounts.by_uid(uid).is_none_or(|known| known.home != user.home) {
+        let text = without_uid(&fs::read_to_string(PASSWD)?, uid);
         let (home, shell) = (user.home.display(), user.shell.display());
-        let line = format!("{}:x:{}:{}::{home}:{shell}\n", user.name, user.uid, user.gid);
+        let line = format!("{}:x:{uid}:{gid}::{home}:{shell}\n", user.name);
         files.push((PASSWD.into(), (line + &text).into_bytes()));
     }
-    if of.accounts.name_of_group(user.gid).is_none() {
-        let line = format!("{}:x:{}:\n", user.name, user.gid);
+    if of.accounts.name_of_group(gid).is_none() {
+        let line = format!("{}:x:{gid}:\n", user.name);
         files.push((GROUP.into(), (line + &fs::read_to_string(GROUP)?).into_bytes()));
     }
     Ok(files)

@@ -25,6 +25,33 @@ fn nothing_of_root_is_left() {
     assert_eq!((status("NoNewPrivs"), status("Seccomp")), ("1".into(), "2".into()));
 }
 
+/// uid 0 in a user namespace of its own.
+fn called_root(mut run: crate::support::Run) -> crate::support::Run {
+    run.init.identity.called_root = true;
+    run
+}
+
+#[test]
+fn who_is_called_root_has_nothing_of_root() {
+    let mut run = called_root(command(&["cat", "/proc/self/status"]));
+    run.init.identity.groups = vec![4243];
+    let status = status_of(run);
+    assert_eq!((status("Uid"), status("Gid")), ("0 0 0 0".into(), "0 0 0 0".into()));
+    assert_eq!(status("Groups"), "65534", "the group is there, and has no name inside");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(status(set), "0000000000000000", "{set}");
+    }
+    assert_eq!((status("NoNewPrivs"), status("Seccomp")), ("1".into(), "2".into()));
+    let maps =
+        called_root(sh("cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups | tr -s ' '")).run();
+    assert_eq!(maps.text(), format!(" 0 {UID} 1\n 0 {UID} 1\ndeny\n"));
+    let ran = called_root(python(
+        "import ctypes\nc = ctypes.CDLL(None)\nn = ctypes.c_int()\nc.prctl(2, ctypes.byref(n), 0, 0, 0)\n\
+         print(hex(c.prctl(27, 0, 0, 0, 0)), n.value, c.prctl(3, 0, 0, 0, 0))",
+    ));
+    assert_eq!(ran.run().text(), "0xeb 9 1\n", "securebits, death signal, may be traced by itself");
+}
+
 #[test]
 fn securebits_are_locked() {
     // PR_GET_SECUREBITS; NOROOT and every lock, see capabilities(7).

@@ -3,6 +3,7 @@
 
 mod files;
 mod handed;
+mod root;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -50,6 +51,11 @@ fn shut_inside(outside: &Tries, inside: &Tries, never: &[&str]) {
     );
 }
 
+/// The same command, called root.
+fn as_root<'lab>(run: &Run<'lab>) -> Run<'lab> {
+    run.clone().args(["--user", "root"])
+}
+
 /// Calls that this kernel does not have.
 fn lacking() -> Vec<&'static str> {
     let options = [
@@ -75,8 +81,11 @@ fn lacking() -> Vec<&'static str> {
 fn system_calls_that_lead_out_are_refused() {
     let lab = Lab::new();
     let outside = tries(&lab, &lab.bare().as_root(), GATES);
-    shut_inside(&outside, &tries(&lab, &lab.awf(), GATES), &lacking());
-    shut_inside(&outside, &tries(&lab, &lab.awf().machine_files(), GATES), &lacking());
+    for run in [lab.awf(), lab.awf().machine_files()] {
+        for run in [as_root(&run), run] {
+            shut_inside(&outside, &tries(&lab, &run, GATES), &lacking());
+        }
+    }
 }
 
 /// A process of the command's user, outside.
@@ -106,7 +115,9 @@ fn processes_outside_are_out_of_reach() {
     let process = bystander(&lab);
     let pid = process.pid().as_raw_nonzero().to_string();
     let outside = tries(&lab, &lab.bare().env("PID", &pid), PROCESSES);
-    shut_inside(&outside, &tries(&lab, &lab.awf().env("PID", &pid), PROCESSES), &INITS);
+    for run in [lab.awf(), as_root(&lab.awf())] {
+        shut_inside(&outside, &tries(&lab, &run.env("PID", &pid), PROCESSES), &INITS);
+    }
     // The machine's processes are seen then, and what the kernel allows by uid alone is a known limit.
     let by_uid = [
         "f_setown",
@@ -121,9 +132,12 @@ fn processes_outside_are_out_of_reach() {
         "proc_fd",
         "proc_task",
     ];
-    let mut seen = tries(&lab, &lab.awf().machine_files().env("PID", &pid), PROCESSES);
-    seen.retain(|name, _| !by_uid.contains(&name.as_str()));
-    shut_inside(&outside, &seen, &INITS);
+    let all = lab.awf().machine_files().env("PID", &pid);
+    for run in [as_root(&all), all] {
+        let mut seen = tries(&lab, &run, PROCESSES);
+        seen.retain(|name, _| !by_uid.contains(&name.as_str()));
+        shut_inside(&outside, &seen, &INITS);
+    }
 }
 
 /// Its priority is set for all processes of a user at once, and those outside must not be among them.
@@ -140,7 +154,9 @@ fn what_is_done_to_all_processes_of_a_user_stays_inside() {
     };
     let script = "import os, signal; os.setpriority(os.PRIO_USER, os.getuid(), 7)\n\
         try: os.kill(-1, signal.SIGKILL)\nexcept ProcessLookupError: print('alone')";
-    lab.awf().run(&["/usr/bin/python3", "-c", script]).ok().stdout_is("alone\n");
+    for run in [lab.awf(), as_root(&lab.awf())] {
+        run.run(&["/usr/bin/python3", "-c", script]).ok().stdout_is("alone\n");
+    }
     assert_eq!(nice(), Some(0));
     assert!(!process.wait_exit(Duration::ZERO), "it was killed");
     lab.bare().run(&["/usr/bin/python3", "-c", script.lines().next().expect("a line")]).ok();
@@ -151,13 +167,18 @@ fn what_is_done_to_all_processes_of_a_user_stays_inside() {
 fn nothing_of_the_kernel_can_be_written_and_no_device_opened() {
     let lab = Lab::new();
     let outside = tries(&lab, &lab.bare().as_root(), KERNEL_FILES);
-    let inside = tries(&lab, &lab.awf().env("INSIDE", "1"), KERNEL_FILES);
+    let own_root = lab.awf().env("INSIDE", "1");
+    let inside = tries(&lab, &own_root, KERNEL_FILES);
     let missing = inside.keys().filter(|name| !outside.contains_key(*name)).map(String::as_str);
     // Nobody writes to these.
     let never: Vec<_> = missing.chain(["write /proc/kcore", "write /proc/kmsg"]).collect();
     shut_inside(&outside, &inside, &never);
-    let mut seen = tries(&lab, &lab.awf().machine_files().env("INSIDE", "1"), KERNEL_FILES);
-    // The machine's devices are there; whether they open is their modes' affair.
-    seen.remove("a device");
-    shut_inside(&outside, &seen, &never);
+    shut_inside(&outside, &tries(&lab, &as_root(&own_root), KERNEL_FILES), &never);
+    let all = own_root.machine_files();
+    for run in [as_root(&all), all] {
+        let mut seen = tries(&lab, &run, KERNEL_FILES);
+        // The machine's devices are there; whether they open is their modes' affair.
+        seen.remove("a device");
+        shut_inside(&outside, &seen, &never);
+    }
 }
