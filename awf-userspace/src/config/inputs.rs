@@ -74,14 +74,7 @@ impl Inputs {
             }
             files.insert(path.clone(), found);
         }
-        for (typed, key) in [
-            (&args.allow_domains_file, "allow_domains_file"),
-            (&args.block_domains_file, "block_domains_file"),
-            (&args.ruleset_file, "ruleset_file"),
-        ] {
-            let paths = typed.iter().cloned().chain(config.paths(key));
-            files.extend(paths.map(|path| (path.clone(), read(&path))));
-        }
+        files.extend(lists(args, &config).map(|path| (path.clone(), read(&path))));
         Self { files, ..Self::default() }
     }
 
@@ -110,6 +103,22 @@ impl Inputs {
         let name = name.as_ref();
         self.env.iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
+}
+
+/// The lists that are typed, and those that the configuration file names.
+fn lists<'a>(args: &'a PolicyArgs, config: &'a ConfigFile) -> impl Iterator<Item = PathBuf> {
+    let keys = [
+        (&args.allow_domains_file, "allow_domains_file"),
+        (&args.block_domains_file, "block_domains_file"),
+        (&args.ruleset_file, "ruleset_file"),
+    ];
+    keys.into_iter().flat_map(|(typed, key)| typed.iter().cloned().chain(config.paths(key)))
+}
+
+/// Files that decide over this run, and over the next one if it is started alike.
+pub(super) fn decisive(args: &ExecArgs, config: &ConfigFile) -> Vec<PathBuf> {
+    let typed = args.policy.config.iter().chain(&args.env_file).cloned();
+    typed.chain(lists(&args.policy, config)).collect()
 }
 
 /// The environment sudo was started with, if it was sudo that started us and not a shell of root's: it passes on

@@ -10,7 +10,7 @@ use std::{
 use super::{
     ConfigError, ExecArgs, Inputs,
     file::{ALLOW_WRITE, ConfigFile},
-    runner,
+    inputs, runner,
 };
 
 /// `--chroot`.
@@ -54,8 +54,10 @@ pub struct JailPlan {
     pub tool_caches: Vec<PathBuf>,
     /// Where settings are kept instead of in `~/.config`.
     pub config_dirs: Vec<PathBuf>,
-    /// Files and directories with credentials.
+    /// Files and directories with credentials; as typed, so perhaps relative to where awf-bpf was started.
     pub secrets: Vec<PathBuf>,
+    /// Files of which the next run is made, too: policy, lists, variables; likewise.
+    pub decisive: Vec<PathBuf>,
 }
 
 /// Why a `--mount` cannot be meant.
@@ -129,6 +131,7 @@ pub(super) fn plan(
         .extend(cargo_homes.iter().flat_map(|dir| ["credentials", "credentials.toml"].map(|f| dir.join(f))));
     let runner = runner::of(inputs);
     secrets.extend(runner.secrets);
+    secrets.extend(args.upstream_proxy_auth_file.clone());
     JailPlan {
         chroot: args.chroot,
         mounts,
@@ -142,6 +145,7 @@ pub(super) fn plan(
         own_caches: sudos(&TOOL_CACHES),
         config_dirs: both(&CONFIG_DIRS),
         secrets,
+        decisive: inputs::decisive(args, config),
     }
 }
 

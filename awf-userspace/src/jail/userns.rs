@@ -16,7 +16,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 use super::error::JailError;
 use super::identity::Identity;
 use super::privileges;
-use crate::sys::fork::{Fork, fork};
+use crate::sys::fork::{Fork, end, fork};
 use crate::sys::namespace;
 
 /// Makes the namespace of `identity`, if it is to be called root. The caller has one thread and a `/proc` of its pid
@@ -59,7 +59,7 @@ fn serve(mut tell: PipeWriter, mut held: PipeReader) -> ! {
     let _ = tell.write_all(&errno.to_ne_bytes());
     drop(tell);
     let _ = held.read(&mut [0]);
-    std::process::exit(0)
+    end()
 }
 
 fn map(child: Pid, mut told: PipeReader, identity: &Identity) -> Result<OwnedFd, JailError> {

@@ -53,6 +53,8 @@ pub(super) struct Command {
     sockets: Vec<PathBuf>,
     root: Option<RootfsPlan>,
     startup: StartupFiles,
+    /// Where nothing keeps them: files that decide over the next run.
+    decisive: StartupFiles,
 }
 
 /// Decides whom the command runs as.
@@ -83,11 +85,12 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     let home_on_tmpfs = choice.home_on_tmpfs;
     let of = For { identity: &identity, accounts: &accounts, home_on_tmpfs, here: &here, sockets: &sockets };
     let root = view::root(plan, of)?;
+    let decisive = StartupFiles::of(view::decisive(plan, &here).filter(|_| root.is_none()));
     let cwd = plan.workdir.clone().unwrap_or(here);
     let home = Some(&identity.home).filter(|_| !home_on_tmpfs);
     let look = |home: &PathBuf| StartupFiles::look(home, &plan.jail.config_dirs, root.is_none());
     let startup = home.map(look).unwrap_or_default();
-    Ok(Command { identity, home_on_tmpfs, cwd, sockets, root, startup })
+    Ok(Command { identity, home_on_tmpfs, cwd, sockets, root, startup, decisive })
 }
 
 impl Command {
@@ -119,13 +122,18 @@ impl Command {
         init
     }
 
-    /// Says which files that programs outside run by themselves are other than at the start.
+    /// Says which files that programs outside run by themselves, or that decide over the next run, are other than at
+    /// the start.
     pub(super) fn warn_of_startup_files(&self) {
         for path in self.startup.changed() {
             let path = path.display();
             log::warn!(
                 "{path} was made or changed while the command ran, and programs outside run it: look at it"
             );
+        }
+        for path in self.decisive.changed() {
+            let path = path.display();
+            log::warn!("{path} was changed while the command ran, and decides over the next run: look at it");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Files that programs outside run by themselves, and that were not there when the command started: nothing can be
-//! mounted upon what does not exist. What the command made of them is said at the end.
+//! mounted upon what does not exist. What the command made of them is said at the end; with `--chroot off`, where
+//! nothing is mounted, also of those that were there, and of the files that decide over the next run.
 
 use std::{
     fs,
@@ -21,6 +22,11 @@ impl StartupFiles {
     pub(super) fn look(home: &Path, config_dirs: &[PathBuf], all: bool) -> Self {
         let files = startup_files(home, config_dirs).into_iter().map(|path| (stamp(&path), path));
         Self(files.filter(|(stamp, _)| all || stamp.is_none()).map(|(stamp, path)| (path, stamp)).collect())
+    }
+
+    /// Of `paths`, whatever they are.
+    pub(super) fn of(paths: impl Iterator<Item = PathBuf>) -> Self {
+        Self(paths.map(|path| (path.clone(), stamp(&path))).collect())
     }
 
     /// Those that are other now, by whoever's doing.

@@ -76,8 +76,8 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         own: Own { writable: plan.jail.own.clone(), read_only: plan.jail.own_caches.clone() },
         tool_caches: plan.jail.tool_caches.clone(),
         config_dirs: plan.jail.config_dirs.clone(),
-        secrets: plan.jail.secrets.clone(),
-        keep: keep(plan),
+        secrets: plan.jail.secrets.iter().map(|path| of.here.join(path)).collect(),
+        keep: keep(plan, of.here),
         mounts: plan.jail.mounts.iter().map(mount).collect(),
         allow_write: plan.jail.allow_write.clone(),
         share_tmp: plan.jail.share_tmp,
@@ -86,15 +86,21 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
     })
 }
 
-/// What is run outside while the command runs, and later: we ourselves, as root the next time; what a runner says; and
-/// in its temporary directory the scripts of its steps, which a shell reads as it goes.
-fn keep(plan: &SessionPlan) -> Vec<PathBuf> {
+/// What is run outside while the command runs, and later: we ourselves, as root the next time, and what that run is made
+/// of; what a runner says; and in its temporary directory the scripts of its steps, which a shell reads as it goes.
+fn keep(plan: &SessionPlan, here: &Path) -> Vec<PathBuf> {
     let own = std::env::current_exe().into_iter();
-    let mut all: Vec<PathBuf> = own.chain(plan.jail.keep.iter().cloned()).collect();
+    let mut all: Vec<PathBuf> =
+        own.chain(plan.jail.keep.iter().cloned()).chain(decisive(plan, here)).collect();
     let entries = plan.jail.temp.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
     all.extend(files.map(|entry| entry.path()));
     all
+}
+
+/// What the next run is made of.
+pub(super) fn decisive<'a>(plan: &'a SessionPlan, here: &'a Path) -> impl Iterator<Item = PathBuf> + 'a {
+    plan.jail.decisive.iter().map(|path| here.join(path))
 }
 
 /// Files of /etc that are different inside.

@@ -27,3 +27,9 @@ pub fn fork() -> io::Result<Fork> {
         pid => Ok(Fork::Parent(Pid::from_raw(pid).expect("fork returns a pid above 0 to the parent"))),
     }
 }
+
+/// Ends this process at once, with code 0: nothing runs that the process it was copied from has registered.
+pub fn end() -> ! {
+    // SAFETY: no memory is involved, and nothing of this process comes after.
+    unsafe { libc::_exit(0) }
+}
