@@ -1,8 +1,9 @@
 //! `--user root`: what uid 0 could try beyond what everybody can, and what is left outside of what it made.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt, time::Duration};
 
 use harness::{Lab, workdir::UID};
+use rustix::process::Signal;
 
 use super::{as_root, shut_inside, tries};
 use crate::{attack::Attack, outside};
@@ -57,6 +58,19 @@ fn the_record_names_the_user_it_is_outside() {
     out.check(!uids.is_empty() && uids.iter().all(|uid| *uid == u64::from(UID)), || {
         format!("{UID}: {uids:?}")
     });
+}
+
+/// Init is in another user namespace, and its only right reaches into this one.
+#[test]
+fn signals_reach_who_is_called_root() {
+    let lab = Lab::new();
+    for run in [as_root(&lab.awf()), as_root(&lab.awf().machine_files())] {
+        let process =
+            run.spawn(&["bash", "-c", "trap 'echo got it; exit 7' TERM; echo up; sleep 1000 & wait"]);
+        process.wait_for_stdout("up", Duration::from_secs(10));
+        process.signal(Signal::TERM);
+        run.finish(process).code(7).stdout_contains("got it");
+    }
 }
 
 /// Ways around the network's hooks that are root's.
