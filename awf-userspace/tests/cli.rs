@@ -83,7 +83,7 @@ fn a_wrong_flag_does_not_hide_the_other_mistakes() {
     for args in [&["--nope", "--user"][..], &["--user", "a", "--user", "b", "-d", "*.com"]] {
         let output = awf(args);
         assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
-        assert!(stderr(&output).contains("'--user <USER>'"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("'--user <USER[:GROUP]>'"), "{}", stderr(&output));
     }
     let many = vec!["--nope"; 500];
     assert_eq!(stderr(&awf(&many)).matches("awf-bpf: error: ").count(), 20);
