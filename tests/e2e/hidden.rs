@@ -36,6 +36,43 @@ fn unix_sockets_of_others_refuse_the_command_wherever_they_are() {
     }
 }
 
+/// By `--allow-unix` one, wherever it is, and no other.
+#[test]
+fn a_unix_socket_that_is_allowed_can_be_used() {
+    let lab = Lab::new();
+    let (seen, unseen) = (lab.dir().work().join("a service"), lab.dir().root().join("engine"));
+    let (other, agent) = (lab.dir().work().join("other"), lab.dir().home().join(".gnupg/S.agent"));
+    std::fs::create_dir(agent.parent().expect("a directory")).expect("create .gnupg");
+    let _served = lab
+        .machine()
+        .within(|| [&seen, &unseen, &other, &agent].map(|path| UnixListener::bind(path).expect("listen")));
+    for path in [&seen, &unseen, &other, &agent] {
+        std::fs::set_permissions(path, Permissions::from_mode(0o777)).expect("let everyone connect");
+    }
+    let [seen, unseen, other, agent] =
+        [&seen, &unseen, &other, &agent].map(|path| path.to_str().expect("UTF-8"));
+    for run in [lab.awf(), lab.awf().machine_files(), lab.awf().host_network()] {
+        let out = run
+            .args(["--allow-unix", seen, "--allow-unix", unseen])
+            .run(&["python3", "-c", TALK, seen, other]);
+        out.ok().stdout_is("reached\nConnectionRefusedError\n");
+        out.stderr_contains(&format!("--allow-unix {seen}: what serves it is not behind the firewall"));
+    }
+    // Also where everything else is hidden.
+    for path in [unseen, agent] {
+        let out = lab.awf().args(["--allow-unix", path]).run(&["python3", "-c", TALK, path, seen]);
+        out.ok().stdout_is("reached\nConnectionRefusedError\n");
+    }
+    for (path, why) in [
+        (other.to_owned() + "?", "start the service first"),
+        ("/etc/passwd".to_owned(), "it is no unix socket"),
+        ("relative".to_owned(), "does not begin with /"),
+    ] {
+        let out = lab.awf().args(["--allow-unix", &path]).run(&["true"]);
+        out.code(125).stderr_contains(why);
+    }
+}
+
 /// The command's own sockets are its own affair.
 #[test]
 fn unix_sockets_of_its_own_work() {

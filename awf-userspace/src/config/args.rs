@@ -96,6 +96,15 @@ pub struct ExecArgs {
     #[arg(long, help_heading = "Sandbox")]
     pub share_tmp: bool,
 
+    /// Let the command use the unix socket of a service outside (repeatable). What that service does for it is not
+    /// behind the firewall.
+    #[arg(long, value_name = "PATH", help_heading = "Sandbox")]
+    pub allow_unix: Vec<OsString>,
+
+    /// The same as --allow-unix /var/run/docker.sock: who can use it is root on this machine.
+    #[arg(long, help_heading = "Sandbox")]
+    pub enable_dind: bool,
+
     /// Set HTTP_PROXY and its kin for the command. It is enforced on either way.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Sandbox")]
     pub proxy_env: ProxyEnv,

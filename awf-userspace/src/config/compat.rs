@@ -50,10 +50,8 @@ const DOCKER: &[(&str, Option<char>, Takes)] = &[
 
 /// A promise each: the last column says what to do instead.
 const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
-    ("allow-unix", None, Value, None),
     ("allow-urls", None, Value, Some("allow the whole host with --allow-domains")),
     ("diagnostic-logs", None, Nothing, Some("use --log-level debug")),
-    ("enable-dind", None, Nothing, None),
     ("enable-dlp", None, Nothing, None),
     ("preset", None, Value, Some("name the domains with --allow-domains")),
     ("ssl-bump", None, Nothing, None),

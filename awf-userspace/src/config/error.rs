@@ -86,6 +86,8 @@ pub enum ConfigError {
     PidsLimit(String),
     #[error("--mount {text:?}: {why}")]
     Mount { text: String, why: MountError },
+    #[error("--allow-unix {text:?}: {why}")]
+    AllowUnix { text: String, why: MountError },
     #[error("{flag} needs --chroot auto: with --chroot off the command sees the machine's files as they are")]
     NeedsRoot { flag: &'static str },
     #[error("--{flag}: not built yet; leave it out{}", instead.map_or(String::new(), |i| format!(", or {i}")))]

@@ -38,6 +38,8 @@ pub struct JailPlan {
     pub mounts: Vec<Mount>,
     /// Of what the command could write to, only this; `None`: all of it.
     pub allow_write: Option<Vec<PathBuf>>,
+    /// Unix sockets that processes outside serve, and that the command may use all the same.
+    pub unix: Vec<PathBuf>,
     /// The machine's /tmp instead of an empty one.
     pub share_tmp: bool,
     /// Writable beside the working directory.
@@ -81,6 +83,8 @@ pub enum MountError {
     Duplicate,
 }
 
+/// Of `--enable-dind`.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 const WORKSPACE: &str = "GITHUB_WORKSPACE";
 const TOOL_CACHES: [&str; 2] = ["RUNNER_TOOL_CACHE", "AGENT_TOOLSDIRECTORY"];
 const CONFIG_DIRS: [&str; 1] = ["XDG_CONFIG_HOME"];
@@ -136,6 +140,7 @@ pub(super) fn plan(
         chroot: args.chroot,
         mounts,
         allow_write: config.has(ALLOW_WRITE).then(|| allow_write(config, inputs, errors)),
+        unix: unix(args, inputs, errors),
         share_tmp: args.share_tmp,
         workspaces: own(&[WORKSPACE]),
         own: sudos(&[WORKSPACE]).into_iter().chain(runner.temp.clone()).collect(),
@@ -184,6 +189,20 @@ fn mount(text: &OsStr, inputs: &Inputs) -> Result<Mount, MountError> {
         _ => return Err(MountError::Mode),
     };
     Ok(Mount { source: path(source, inputs)?, target: path(target, inputs)?, writable })
+}
+
+fn unix(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for text in &args.allow_unix {
+        match path(text.as_bytes(), inputs) {
+            Ok(path) => all.push(path),
+            Err(why) => {
+                errors.push(ConfigError::AllowUnix { text: text.to_string_lossy().into_owned(), why });
+            }
+        }
+    }
+    all.extend(args.enable_dind.then(|| DOCKER_SOCKET.into()));
+    all
 }
 
 fn path(text: &[u8], inputs: &Inputs) -> Result<PathBuf, MountError> {

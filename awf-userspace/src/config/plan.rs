@@ -140,6 +140,7 @@ impl fmt::Display for SessionPlan {
         writeln!(f, "network    {}", or(self.network, NetworkMode::Host, "host", "isolated"))?;
         writeln!(f, "chroot     {}", or(self.jail.chroot, Chroot::Off, "off", "auto"))?;
         self.jail.mounts.iter().try_for_each(|mount| writeln!(f, "mount      {mount}"))?;
+        self.jail.unix.iter().try_for_each(|path| writeln!(f, "socket     {}", path.display()))?;
         match &self.dns_servers {
             Some(servers) => writeln!(f, "dns        {}", join(servers))?,
             None => writeln!(f, "dns        as the host is configured")?,

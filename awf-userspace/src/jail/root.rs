@@ -84,6 +84,13 @@ impl Building {
                 }
                 self.bind(&source, at, *dir, access, OpenTreeFlags::AT_RECURSIVE)
             }
+            Step::Socket { at } => {
+                let source = open_in(self.host.as_fd(), at)?;
+                if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::Socket {
+                    return Err(Errno::NOTSOCK.into());
+                }
+                self.bind(&source, at, false, RDONLY, OpenTreeFlags::empty())
+            }
             Step::Cover { from, at, dir } => {
                 let source = open_in(self.root.as_fd(), from)?;
                 self.bind(&source, at, *dir, RDONLY, OpenTreeFlags::empty())
@@ -250,6 +257,7 @@ fn describe(step: &Step) -> String {
         Step::Link { at, .. } => ("make the link", at),
         Step::File { at, .. } => ("make the file", at),
         Step::Cover { at, .. } => ("hide what is at", at),
+        Step::Socket { at } => ("show the socket", at),
         Step::Tmpfs { at, .. } => ("mount a tmpfs at", at),
         Step::Kernel { at, .. } => ("mount", at),
         Step::Device { at, .. } => ("make the device", at),

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::state::StateError;
+use super::{state::StateError, unix::AllowUnixError};
 use crate::{
     audit::AuditError,
     bpf::{BpfError, EventsError},
@@ -48,6 +48,8 @@ pub enum SessionError {
         "reading /proc/net/unix: {0}; without it sockets of this host could not be kept from the command"
     )]
     UnixSockets(#[source] io::Error),
+    #[error(transparent)]
+    AllowUnix(#[from] AllowUnixError),
     #[error("opening the terminal: {0}; with all of stdin, stdout and stderr redirected it is not needed")]
     Terminal(#[source] io::Error),
     #[error("taking over the signals: {0}")]

@@ -10,6 +10,7 @@ mod run;
 mod selftest;
 mod startup;
 pub mod state;
+mod unix;
 mod view;
 
 pub use error::SessionError;

@@ -11,6 +11,7 @@ use std::{
 use super::{
     SessionError,
     startup::StartupFiles,
+    unix,
     view::{self, For},
 };
 use crate::{
@@ -49,7 +50,9 @@ pub(super) struct Command {
     identity: Identity,
     home_on_tmpfs: bool,
     cwd: PathBuf,
-    /// Unix sockets that processes outside serve.
+    /// Unix sockets that the command may use.
+    allowed: Vec<PathBuf>,
+    /// Others that processes outside serve.
     sockets: Vec<PathBuf>,
     root: Option<RootfsPlan>,
     startup: StartupFiles,
@@ -80,17 +83,22 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     if choice.home_on_tmpfs {
         identity.home = HOME.into();
     }
+    let allowed = unix::sockets(&plan.jail.unix)?;
+    unix::join_groups(&mut identity, &accounts, &allowed);
     let table = fs::read("/proc/net/unix").map_err(SessionError::UnixSockets)?;
-    let sockets = unix_sockets::served(&table);
+    let sockets = unix::without(unix_sockets::served(&table), &allowed);
     let home_on_tmpfs = choice.home_on_tmpfs;
     let of = For { identity: &identity, accounts: &accounts, home_on_tmpfs, here: &here, sockets: &sockets };
     let root = view::root(plan, of)?;
+    if root.is_none() {
+        unix::check_hidden(identity.uid, &allowed)?;
+    }
     let decisive = StartupFiles::of(view::decisive(plan, &here).filter(|_| root.is_none()));
     let cwd = plan.workdir.clone().unwrap_or(here);
     let home = Some(&identity.home).filter(|_| !home_on_tmpfs);
     let look = |home: &PathBuf| StartupFiles::look(home, &plan.jail.config_dirs, root.is_none());
     let startup = home.map(look).unwrap_or_default();
-    Ok(Command { identity, home_on_tmpfs, cwd, sockets, root, startup, decisive })
+    Ok(Command { identity, home_on_tmpfs, cwd, allowed, sockets, root, startup, decisive })
 }
 
 impl Command {
@@ -112,7 +120,7 @@ impl Command {
         };
         let mut init = InitSpec::new(plan.argv.clone(), self.identity.clone(), self.cwd.clone());
         init.env = plan.env.finish(&facts);
-        init.hide = hide::services(self.identity.uid);
+        init.hide = unix::without(hide::services(self.identity.uid), &self.allowed);
         init.hide.extend(Terminal::paths());
         init.hide_sockets.clone_from(&self.sockets);
         init.root.clone_from(&self.root);

@@ -79,6 +79,7 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         secrets: plan.jail.secrets.iter().map(|path| of.here.join(path)).collect(),
         keep: keep(plan, of.here),
         mounts: plan.jail.mounts.iter().map(mount).collect(),
+        unix: plan.jail.unix.clone(),
         allow_write: plan.jail.allow_write.clone(),
         share_tmp: plan.jail.share_tmp,
         etc: etc(of).map_err(SessionError::Accounts)?,

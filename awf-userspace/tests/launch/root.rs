@@ -41,6 +41,8 @@ impl Place {
             secrets: Vec::new(),
             keep: Vec::new(),
             mounts: Vec::new(),
+
+            unix: Vec::new(),
             allow_write: None,
             share_tmp: false,
             etc: Vec::new(),

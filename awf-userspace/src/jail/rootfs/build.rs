@@ -75,6 +75,7 @@ pub(super) enum What {
         from: PathBuf,
     },
     Memory,
+    Socket(Walk),
     Guard(Guarded),
     User {
         mount: UserMount,
@@ -92,6 +93,9 @@ pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<RootfsPlan, Vec<Roo
         dir,
         what: What::User { mount },
     }));
+    let sockets = wanted.unix.iter().filter_map(|path| facts.walk(path));
+    let sockets = sockets.filter(|walk| walk.kind == Kind::Other);
+    items.extend(sockets.map(|walk| Item { at: walk.path.clone(), dir: false, what: What::Socket(walk) }));
     items.extend(guarded(wanted, facts, &root, &items));
     errors.extend(narrow::apply(&mut items, wanted, facts));
     // From the outside in: what is mounted later lies on top.
@@ -214,6 +218,12 @@ fn emit(root: &mut Root<'_>, item: &Item, wanted: &Wanted) -> Result<(), RootfsE
             // A link that leads into a bound directory shows it; a read-only one on top of a writable one is meant.
             if !root.shows_exactly(&walk.path, *writable) {
                 let _ = root.bind(&walk.path, &item.at, item.dir, *writable);
+            }
+        }
+        What::Socket(walk) => {
+            root.links(walk);
+            if !root.shows_at(&walk.path, &item.at) {
+                root.socket(&item.at).map_err(|_| RootfsError::NoPlaceForSocket(item.at.clone()))?;
             }
         }
         What::Again { from } => root.bind(from, &item.at, item.dir, true).map_err(|_| {

@@ -71,6 +71,11 @@ pub enum Step {
         at: PathBuf,
         writable: bool,
     },
+    /// The host's unix socket at the same path.
+    Socket {
+        #[serde(with = "os_path")]
+        at: PathBuf,
+    },
     /// An empty file system in memory.
     Tmpfs {
         #[serde(with = "os_path")]
@@ -146,6 +151,8 @@ pub enum RootfsError {
          first, or choose a target outside, as /mnt/data", target = .0.target.display()
     )]
     NoTarget(UserMount),
+    #[error("--allow-unix {path}: there is no place for it inside", path = .0.display())]
+    NoPlaceForSocket(PathBuf),
     #[error("--mount {0}: one of source and target is a directory, the other is not")]
     Kinds(UserMount),
     #[error("[filesystem] allow_write {}: {why}", path.display())]

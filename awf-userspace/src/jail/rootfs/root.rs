@@ -108,6 +108,14 @@ impl<'a> Root<'a> {
         Ok(())
     }
 
+    /// The host's unix socket, at its own path.
+    pub(super) fn socket(&mut self, at: &Path) -> Result<(), NoPlace> {
+        self.place(at, false)?;
+        self.steps.push(Step::Socket { at: at.into() });
+        self.areas.push(Area { at: at.into(), from: Some(at.into()), backing: None, writable: false });
+        Ok(())
+    }
+
     /// Hides what the host has at `at`, if that is seen there.
     pub(super) fn cover(&mut self, at: &Path, dir: bool) {
         if covering(&self.areas, at).is_none_or(|area| area.from.is_none()) {
@@ -118,6 +126,10 @@ impl<'a> Root<'a> {
             self.dir(&from, PLAIN);
         } else {
             self.file(&from, &[]);
+        }
+        if dir {
+            // More can be shown in it.
+            self.made.insert(at.into());
         }
         self.steps.push(Step::Cover { from: from.clone(), at: at.into(), dir });
         self.areas.push(Area { at: at.into(), from: None, backing: Some(from), writable: false });

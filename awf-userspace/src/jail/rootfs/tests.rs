@@ -45,6 +45,8 @@ fn wanted() -> Wanted {
         secrets: Vec::new(),
         keep: Vec::new(),
         mounts: Vec::new(),
+
+        unix: Vec::new(),
         allow_write: None,
         share_tmp: false,
         etc: Vec::new(),
@@ -124,7 +126,7 @@ fn everything_is_made_before_something_is_mounted_in_it() {
             Step::Kernel { what: KernelFs::Cgroup, .. } => continue,
             Step::Bind { at, .. } | Step::Tmpfs { at, .. } | Step::Kernel { at, .. } => (at, true),
             Step::Cover { from, .. } => (from, true),
-            Step::Pin { .. } => continue,
+            Step::Pin { .. } | Step::Socket { .. } => continue,
         };
         assert!(made.contains(at.parent().unwrap()), "{step:?}: its directory is not there");
         assert!(!needs_itself || made.contains(at), "{step:?}: nothing is there");

@@ -24,6 +24,8 @@ pub struct Wanted {
     /// Files that programs outside use later, and must find as they were: our own program.
     pub keep: Vec<PathBuf>,
     pub mounts: Vec<UserMount>,
+    /// Unix sockets that processes outside serve, to be used all the same.
+    pub unix: Vec<PathBuf>,
     /// Of what could be written to, only this, as CMD sees it; `None`: all of it.
     pub allow_write: Option<Vec<PathBuf>>,
     /// The host's /tmp instead of an empty one.
@@ -95,7 +97,7 @@ impl Wanted {
         all.extend(self.sockets.iter().cloned());
         all.extend(secrets::of(self));
         all.extend(self.allow_write.iter().flatten().flat_map(|path| narrow::sources(path, self)));
-        all.extend(self.keep.iter().cloned());
+        all.extend(self.keep.iter().chain(&self.unix).cloned());
         if let Home::Host(home) = &self.home {
             all.extend(startup_files(home, &self.config_dirs));
         }
