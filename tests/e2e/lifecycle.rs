@@ -197,6 +197,18 @@ fn two_runs_at_once_have_each_its_own_policy() {
 }
 
 /// Each start looks for runs whose owner is dead, in the middle of the others' beginnings and ends.
+/// It has no privileges to make a firewall with, and needs none.
+#[test]
+fn awf_bpf_inside_itself_says_that_it_is() {
+    let lab = Lab::new();
+    let own = lab.dir().install(&harness::tools::awf_bpf());
+    let own = own.to_str().expect("the lab's paths are UTF-8");
+    for flags in [&[][..], &["--user", "root"]] {
+        let out = lab.awf().args(flags).run(&[own, "-d", "*.test", "--", "true"]);
+        out.code(125).stderr_contains("this is inside run ").stderr_contains("leave awf-bpf out");
+    }
+}
+
 #[test]
 fn sixteen_starts_at_once_all_run() {
     let lab = Lab::new();
