@@ -17,6 +17,11 @@ type Case = (&'static str, fn());
 
 /// Runs the cases whose name contains one of the filters, all without any.
 pub(crate) fn run_all(filters: &[&str]) -> ExitCode {
+    // Whoever runs the tests may ignore some (nohup, a shell's `&`), and drivers would inherit that.
+    for signo in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: SIG_DFL is no code of ours.
+        unsafe { libc::signal(signo, libc::SIG_DFL) };
+    }
     let words: Vec<&str> = filters.iter().copied().filter(|word| !word.starts_with('-')).collect();
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
     let mut failed = 0;
@@ -61,18 +66,15 @@ impl Driver {
         let mut driver = Command::new(std::env::current_exe().unwrap());
         driver.args(["drive", cgroup.path.to_str().unwrap(), options.timeout, options.grace]).args(command);
         driver.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let ignored = options.ignored;
-        // SAFETY: signal(2) is async-signal-safe, and neither value is code of ours.
-        unsafe {
-            driver.pre_exec(move || {
-                // Whoever runs the tests may ignore some (nohup).
-                for signo in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
-                    let ignores = ignored == Some(signo);
-                    libc::signal(signo, if ignores { libc::SIG_IGN } else { libc::SIG_DFL });
-                }
-                Ok(())
-            })
-        };
+        if let Some(signo) = options.ignored {
+            // SAFETY: signal(2) is async-signal-safe and SIG_IGN is no code of ours.
+            unsafe {
+                driver.pre_exec(move || {
+                    libc::signal(signo, libc::SIG_IGN);
+                    Ok(())
+                })
+            };
+        }
         let mut process = driver.spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
         Self { process, stdout, _cgroup: cgroup }
