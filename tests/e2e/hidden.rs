@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use harness::Lab;
+use harness::{Lab, workdir::UID};
 
 /// Connects to `$1` and sends to `$2`; says which of them took it.
 const TALK: &str = "\
@@ -63,7 +63,11 @@ fn a_unix_socket_that_is_allowed_can_be_used() {
         let out = lab.awf().args(["--allow-unix", path]).run(&["python3", "-c", TALK, path, seen]);
         out.ok().stdout_is("reached\nConnectionRefusedError\n");
     }
+    let link = lab.dir().work().join("link");
+    std::os::unix::fs::symlink(unseen, &link).expect("make a link");
+    std::os::unix::fs::lchown(&link, Some(UID), None).expect("give it to the command");
     for (path, why) in [
+        (link.to_str().expect("UTF-8").to_owned(), "is a symbolic link of a user's"),
         (other.to_owned() + "?", "start the service first"),
         ("/etc/passwd".to_owned(), "it is no unix socket"),
         ("relative".to_owned(), "does not begin with /"),

@@ -32,7 +32,8 @@ pub fn look(wanted: &Wanted) -> io::Result<Facts> {
     Ok(Facts { entries, mounts })
 }
 
-fn entry(path: &Path) -> Option<Entry> {
+/// What lstat(2) says of `path`; `None` if nothing.
+pub fn entry(path: &Path) -> Option<Entry> {
     let meta = fs::symlink_metadata(path).ok()?;
     let kind = match meta.file_type() {
         kind if kind.is_dir() => Kind::Directory,

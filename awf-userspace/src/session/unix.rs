@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::jail::{Identity, accounts::Accounts, hide};
+use crate::jail::{Identity, accounts::Accounts, hide, rootfs::walk, survey};
 
 /// The run's own state, and that of others.
 const OURS: &str = "/run/awf-bpf";
@@ -20,6 +20,11 @@ pub enum AllowUnixError {
     Missing { path: PathBuf, source: io::Error },
     #[error("--allow-unix {path}: it is no unix socket; --mount shows files and directories", path = .0.display())]
     NoSocket(PathBuf),
+    #[error(
+        "--allow-unix {path}: {link} is a symbolic link of a user's, which could be changed to lead elsewhere; write {real}",
+        path = .path.display(), link = .link.display(), real = .real.display()
+    )]
+    Link { path: PathBuf, link: PathBuf, real: PathBuf },
     #[error("--allow-unix {path}: it is awf-bpf's own", path = .0.display())]
     Ours(PathBuf),
     #[error(
@@ -39,9 +44,15 @@ pub(super) fn sockets(paths: &[PathBuf]) -> Result<Vec<PathBuf>, AllowUnixError>
 
 fn socket(path: &Path) -> Result<PathBuf, AllowUnixError> {
     let missing = |source| AllowUnixError::Missing { path: path.into(), source };
-    let real = fs::canonicalize(path).map_err(missing)?;
+    let way = walk(path, survey::entry).ok_or_else(|| missing(io::ErrorKind::NotFound.into()))?;
+    let real = way.path;
     if !fs::symlink_metadata(&real).map_err(missing)?.file_type().is_socket() {
         return Err(AllowUnixError::NoSocket(path.into()));
+    }
+    // A command before this one may have put a link to another socket in its place.
+    let is_users = |link: &PathBuf| fs::symlink_metadata(link).is_ok_and(|meta| meta.uid() != 0);
+    if let Some((link, _)) = way.links.into_iter().find(|(link, _)| is_users(link)) {
+        return Err(AllowUnixError::Link { path: path.into(), link, real });
     }
     if real.starts_with(OURS) {
         return Err(AllowUnixError::Ours(path.into()));
