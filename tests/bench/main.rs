@@ -55,8 +55,7 @@ fn main() -> ExitCode {
 
 /// bwrap with what the command sees behind awf-bpf.
 fn same_binds(lab: &Lab) -> Vec<String> {
-    let mut argv: Vec<String> =
-        ["bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL"].map(str::to_owned).into();
+    let mut argv: Vec<String> = ["bwrap", "--unshare-all", "--cap-drop", "ALL"].map(str::to_owned).into();
     let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
     for path in
         ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/var/lib/dpkg"]
