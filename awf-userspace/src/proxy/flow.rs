@@ -94,9 +94,10 @@ impl Flow {
         }
     }
 
-    /// Bytes to be read at a time; of heads no more than of small bodies.
-    pub(super) fn piece(&self) -> usize {
-        if self.answer.load(Relaxed) == NO_HEAD { self.piece.load(Relaxed) } else { SMALL }
+    /// Bytes to be read at a time; of an answer's head no more than of a small body.
+    pub(super) fn piece(&self, way: Way) -> usize {
+        let head = way == Way::Down && self.answer.load(Relaxed) != NO_HEAD;
+        if head { SMALL } else { self.piece.load(Relaxed) }
     }
 
     /// Ready once another piece may be taken.
@@ -216,16 +217,20 @@ mod tests {
         let (one, two) = (Flow::new(&shares), Flow::new(&shares));
         for flow in [&one, &two] {
             flow.took(Way::Down, SMALL, BULK - 1);
-            assert_eq!(flow.piece(), SMALL);
+            assert_eq!(flow.piece(Way::Down), SMALL);
             flow.took(Way::Down, SMALL, BULK);
         }
-        assert_eq!((one.piece(), two.piece()), (LARGE, SMALL));
+        assert_eq!((one.piece(Way::Down), two.piece(Way::Down)), (LARGE, SMALL));
+        // An upload goes on while its answer is waited for.
+        one.expect_answer();
+        assert_eq!((one.piece(Way::Up), one.piece(Way::Down)), (LARGE, SMALL));
+        one.answered();
         assert!(is_room(&one, Way::Down));
         one.took(Way::Down, LARGE, 2 * BULK);
         assert!(!is_room(&one, Way::Down));
         drop(one);
         two.took(Way::Down, 1, 3 * BULK);
-        assert_eq!(two.piece(), LARGE);
+        assert_eq!(two.piece(Way::Down), LARGE);
     }
 
     /// Else the next upload on the connection would wait for ever.

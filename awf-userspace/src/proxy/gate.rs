@@ -188,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             self.released = measure(&mut self.state, &self.buf).map_err(|error| self.broken(error))?;
             return Poll::Ready(Ok(()));
         }
-        let most = self.flow.piece().min(out.remaining());
+        let most = self.flow.piece(Way::Up).min(out.remaining());
         let mut read = ReadBuf::new(out.initialize_unfilled_to(most));
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
         self.activity.touch();

@@ -34,7 +34,7 @@ impl AsyncRead for Paced {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = out.filled().len();
-        this.io.set_limit(this.flow.piece() as u64);
+        this.io.set_limit(this.flow.piece(Way::Down) as u64);
         ready!(Pin::new(&mut this.io).poll_read(cx, out))?;
         if this.flow.read(out.filled().len() - before) {
             return Poll::Ready(Ok(()));
