@@ -57,10 +57,18 @@ fn socket(path: &Path) -> Result<PathBuf, AllowUnixError> {
     if real.starts_with(OURS) {
         return Err(AllowUnixError::Ours(path.into()));
     }
-    let engine = real.to_str().is_some_and(|text| ENGINES.iter().any(|engine| text.contains(engine)));
-    let more = if engine { ", and makes whoever uses it root on this machine" } else { "" };
-    log::warn!("--allow-unix {}: what serves it is not behind the firewall{more}", real.display());
+    log::warn!("--allow-unix {}: what serves it is not behind the firewall{}", real.display(), opens(&real));
     Ok(real)
+}
+
+/// What else a socket gives.
+fn opens(socket: &Path) -> &'static str {
+    match socket.to_str() {
+        Some(text) if ENGINES.iter().any(|engine| text.contains(engine)) => {
+            ", and makes whoever uses it root on this machine"
+        }
+        _ => "",
+    }
 }
 
 /// Gives `identity` back the groups that it needs for `sockets` and is a member of: those that amount to root were
@@ -94,4 +102,80 @@ pub(super) fn check_hidden(uid: u32, sockets: &[PathBuf]) -> Result<(), AllowUni
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn a_link_of_a_users_is_not_followed() {
+        let dir = std::env::temp_dir().join(format!("awf-bpf-unix-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let (real, link, file) = (dir.join("s"), dir.join("link"), dir.join("file"));
+        let _served = UnixListener::bind(&real).unwrap();
+        symlink(&real, &link).unwrap();
+        fs::write(&file, "").unwrap();
+        let found = sockets(&[real.clone()]);
+        let by_root = sockets(&[link.clone()]);
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::lchown(&link, Some(4242), None).unwrap();
+        }
+        let by_user = sockets(&[link]);
+        let (other, gone) = (sockets(&[file]), sockets(&[dir.join("gone")]));
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(found.unwrap(), [real.clone()]);
+        assert_eq!(by_root.is_ok(), is_root);
+        assert!(matches!(by_user, Err(AllowUnixError::Link { real: to, .. }) if to == real));
+        assert!(matches!(other, Err(AllowUnixError::NoSocket(_))));
+        assert!(matches!(gone, Err(AllowUnixError::Missing { .. })));
+    }
+
+    #[test]
+    fn an_engines_socket_is_told_as_what_it_is() {
+        assert!(opens(Path::new("/run/docker.sock")).contains("root on this machine"));
+        assert_eq!(opens(Path::new("/tmp/ssh-x/agent.1")), "");
+    }
+
+    #[test]
+    fn a_group_comes_back_only_for_its_socket_and_its_members() {
+        let path = std::env::temp_dir().join(format!("awf-bpf-group-{}", std::process::id()));
+        fs::write(&path, "").unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, None, Some(4242)).unwrap();
+        }
+        let own = fs::metadata(&path).unwrap().gid();
+        let passwd = b"alice:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\n";
+        let group = format!("alice:x:1000:\nowner:x:{own}:alice\n");
+        let accounts = Accounts::parse(passwd, group.as_bytes());
+        let groups = |uid, sockets: &[PathBuf]| {
+            let mut identity = Identity::bare(uid, uid);
+            join_groups(&mut identity, &accounts, sockets);
+            identity.groups
+        };
+        let socket = [path.clone()];
+        let (member, none, stranger) = (groups(1000, &socket), groups(1000, &[]), groups(1001, &socket));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(member, [own]);
+        assert!(none.is_empty() && stranger.is_empty());
+        // root's group, whoever is in it.
+        assert!(groups(1000, &["/dev/null".into()]).is_empty());
+    }
+
+    #[test]
+    fn what_is_hidden_as_a_whole_hides_a_socket_too() {
+        // The directory of this user's tmux, whom no machine has.
+        let (uid, dir) = (3_999_999_000, PathBuf::from("/tmp/tmux-3999999000"));
+        fs::create_dir(&dir).unwrap();
+        let inside = check_hidden(uid, &[dir.join("default")]);
+        let beside = check_hidden(uid, &["/tmp/tmux-3999999000x".into()]);
+        let rest = without(vec![dir.clone(), "/etc".into()], &[dir.clone()]);
+        fs::remove_dir(&dir).unwrap();
+        assert!(matches!(inside, Err(AllowUnixError::Hidden { hidden, .. }) if hidden == dir));
+        assert!(beside.is_ok());
+        assert_eq!(rest, [PathBuf::from("/etc")]);
+    }
 }

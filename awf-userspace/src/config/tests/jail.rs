@@ -61,15 +61,33 @@ fn mounts_need_a_root_of_their_own() {
 }
 
 #[test]
+fn sockets_are_named_like_mounts() {
+    let unix = |args: &[&str]| Case::new(args).var("SOCK", "/tmp/ssh-x/agent.1").resolved().plan.jail.unix;
+    let args = ["--allow-unix", "$SOCK", "--allow-unix", "/run//x.sock", "--enable-dind"];
+    assert_eq!(unix(&args), ["/tmp/ssh-x/agent.1", "/run/x.sock", "/var/run/docker.sock"].map(PathBuf::from));
+    assert!(unix(&[]).is_empty());
+    for (text, want) in [
+        ("", "empty path"),
+        ("x.sock", "does not begin with /"),
+        ("/run/../x", "with . or .. in it"),
+        ("$NONE", "not set where awf-bpf was started"),
+    ] {
+        let got = Case::new(&["--allow-unix", text]).texts();
+        let begins = format!("--allow-unix {text:?}");
+        assert!(got.len() == 1 && got[0].starts_with(&begins) && got[0].contains(want), "{got:?}");
+    }
+}
+
+#[test]
 fn the_environment_names_workspace_caches_and_secrets() {
     let case = Case::new(&[])
-        .var("GITHUB_WORKSPACE", "/home/r/work/p")
+        .var("GITHUB_WORKSPACE", "/home/r/_work/p")
         .var("RUNNER_TOOL_CACHE", "/opt/tools")
         .var("KUBECONFIG", "/a/config:relative:/b/config")
         .var("CARGO_HOME", "/c")
         .var("XDG_CONFIG_HOME", "not absolute");
     let jail = case.resolved().plan.jail;
-    assert_eq!(jail.workspaces, [PathBuf::from("/home/r/work/p")]);
+    assert_eq!(jail.workspaces, [PathBuf::from("/home/r/_work/p")]);
     assert_eq!(jail.tool_caches, [PathBuf::from("/opt/tools")]);
     let secrets = ["/a/config", "/b/config", "/c/credentials", "/c/credentials.toml"];
     assert_eq!(jail.secrets, secrets.map(PathBuf::from));
@@ -79,8 +97,8 @@ fn the_environment_names_workspace_caches_and_secrets() {
 #[test]
 fn of_sudos_caller_everything_is_hidden_and_only_its_own_is_shown() {
     let names = [
-        ("GITHUB_WORKSPACE", "/home/r/work/p"),
-        ("RUNNER_TOOL_CACHE", "/home/r/work/_tool"),
+        ("GITHUB_WORKSPACE", "/home/r/_work/p"),
+        ("RUNNER_TOOL_CACHE", "/home/r/_work/_tool"),
         ("KUBECONFIG", "/b/config"),
         ("CARGO_HOME", "/c"),
         ("XDG_CONFIG_HOME", "/d"),
@@ -90,8 +108,8 @@ fn of_sudos_caller_everything_is_hidden_and_only_its_own_is_shown() {
     case.inputs.sudo = names.map(|(name, value)| (name.into(), value.into())).into();
     let jail = case.resolved().plan.jail;
     assert_eq!((jail.workspaces.len(), jail.tool_caches.len()), (0, 0));
-    assert_eq!(jail.own, [PathBuf::from("/home/r/work/p")]);
-    assert_eq!(jail.own_caches, [PathBuf::from("/home/r/work/_tool")]);
+    assert_eq!(jail.own, [PathBuf::from("/home/r/_work/p")]);
+    assert_eq!(jail.own_caches, [PathBuf::from("/home/r/_work/_tool")]);
     let secrets = ["/a/config", "/b/config", "/c/credentials", "/c/credentials.toml"];
     assert_eq!(jail.secrets, secrets.map(PathBuf::from));
     assert_eq!(jail.config_dirs, [PathBuf::from("/d")]);

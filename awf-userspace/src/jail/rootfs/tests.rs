@@ -2,6 +2,7 @@
 
 mod guards;
 mod narrow;
+mod sockets;
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,6 @@ fn wanted() -> Wanted {
         secrets: Vec::new(),
         keep: Vec::new(),
         mounts: Vec::new(),
-
         unix: Vec::new(),
         allow_write: None,
         share_tmp: false,
@@ -346,17 +346,6 @@ fn a_home_of_its_own_is_in_memory_and_an_odd_one_is_not_made() {
         wanted.home = Home::Host(odd.into());
         assert_eq!(tmpfs(&wanted), None, "{odd}");
     }
-}
-
-#[test]
-fn sockets_are_hidden_under_every_name_they_have_inside() {
-    let mut wanted = wanted();
-    wanted.mounts = vec![mount("/data:/mnt")];
-    wanted.sockets =
-        ["/data/s", "/home/u/s", "/run/docker.sock", "/home/u/.gnupg/S.agent"].map(PathBuf::from).into();
-    let entries = ["=/data/s", "=/home/u/s", "=/run/docker.sock", "=/home/u/.gnupg/S.agent"];
-    let plan = planned(&wanted, &[MERGED, &entries].concat());
-    assert_eq!(plan.sockets, ["/home/u/s", "/mnt/s"].map(PathBuf::from));
 }
 
 #[test]
