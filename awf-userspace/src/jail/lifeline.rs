@@ -3,9 +3,10 @@
 //! The kernel sends the signal when the parent *thread* ends, so `launch::spawn` belongs on a thread that lives as
 //! long as the run. It covers CMD itself; what CMD started is ended by `cgroup.kill`, and has no network meanwhile.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::error::JailError;
@@ -23,6 +24,18 @@ pub(super) fn check_reader(pipe: impl AsFd, parent: u32) -> Result<(), JailError
         Ok(_) if events[0].revents().is_empty() => Ok(()),
         Ok(_) => Err(JailError::Orphaned { parent }),
         Err(error) => Err(JailError::Lifeline(error.into())),
+    }
+}
+
+/// Waits until awf-bpf says through `gate` that the firewall stands. Its end without a word means that it does not.
+pub(super) fn pass(gate: OwnedFd, parent: u32) -> Result<(), JailError> {
+    loop {
+        match rustix::io::read(&gate, &mut [0; 1]) {
+            Ok(0) => return Err(JailError::Orphaned { parent }),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(JailError::Lifeline(error.into())),
+        }
     }
 }
 

@@ -53,9 +53,9 @@ pub fn init_main() -> ExitCode {
         // Started by hand: there is nobody to report to.
         return ExitCode::from(SETUP_FAILED);
     };
-    let Inherited { spec, status, ending, netns, terminal } = inherited;
+    let Inherited { spec, status, ending, gate, netns, terminal } = inherited;
     let mut status = Status::new(status);
-    match become_command(spec, &ending, (netns, terminal), &mut status) {
+    match become_command((spec, gate), &ending, (netns, terminal), &mut status) {
         // CMD has ended; we were its init.
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -84,7 +84,7 @@ fn view(spec: &InitSpec) -> Result<(), JailError> {
 /// The order matters: what needs privileges first, then the filters that even the last steps are subject to, then
 /// the privileges themselves.
 fn become_command(
-    spec: OwnedFd,
+    (spec, gate): (OwnedFd, OwnedFd),
     ending: &OwnedFd,
     (netns, terminal): (Option<OwnedFd>, Option<OwnedFd>),
     status: &mut Status,
@@ -99,11 +99,12 @@ fn become_command(
     mounts::join(&spec.join)?;
 
     mounts::enter_network(netns, spec.private_network)?;
+    view(&spec)?;
+    // Up to here only files and mounts were touched: the programs may still be on their way.
+    lifeline::pass(gate, spec.parent)?;
     if let Some(test) = &spec.self_test {
         selftest::run(test)?;
     }
-
-    view(&spec)?;
     let terminal = terminal::begin_session(spec.terminal.as_ref(), terminal, spec.identity.uid)?;
     stdio::hand_over(&spec.identity)?;
     restore::limits(&spec.restore)?;

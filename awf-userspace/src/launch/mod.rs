@@ -13,6 +13,6 @@ pub mod terminal;
 pub use child::{Child, Exit};
 pub use error::LaunchError;
 pub use signals::{BlockedSignals, Signal, Signals};
-pub use spawn::{LaunchSpec, Stdio, spawn};
+pub use spawn::{LaunchSpec, SETUP_LIMIT, Starting, Stdio, spawn, start};
 pub use supervise::{GRACE, Limits, Outcome, supervise};
 pub use terminal::Terminal;

@@ -17,10 +17,10 @@ use super::terminal::{Console, Terminal};
 use crate::jail::{INIT_ARG, InitSpec};
 use crate::sys::clone::{self, Plan};
 use crate::sys::exec::CStrArray;
-use crate::sys::inherit::{ENDING_FD, NETNS_FD, SPEC_FD, STATUS_FD, TERMINAL_FD};
+use crate::sys::inherit::{ENDING_FD, GATE_FD, NETNS_FD, SPEC_FD, STATUS_FD, TERMINAL_FD};
 
 /// For the whole set-up, which takes milliseconds: a path on a server that does not answer may hang it.
-const SETUP_LIMIT: Duration = Duration::from_secs(30);
+pub const SETUP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Ourselves, even when the file was replaced or removed meanwhile.
 const OURSELVES: &str = "/proc/self/exe";
@@ -63,30 +63,50 @@ impl<'a> LaunchSpec<'a> {
     }
 }
 
-/// Starts CMD and returns when it runs. When this fails, or is dropped, the process that started is gone.
-///
-/// To be awaited on a thread that lives as long as the run (the main thread, in `block_on`): CMD is killed when the
-/// *thread* that started it ends. The self-test needs the proxy to be served meanwhile.
+/// Starts CMD and returns when it runs, for a firewall that stands already: see [`start`].
 ///
 /// # Errors
 /// See [`LaunchError`]: each names the step; CMD has not run.
 pub async fn spawn(spec: &LaunchSpec<'_>) -> Result<Child, LaunchError> {
-    let (mut child, status, control) = start(spec)?;
-    let console = connect(spec.terminal, control);
-    let (told, console) =
-        match timeout(SETUP_LIMIT, async { tokio::join!(report::read_to_end(status), console) }).await {
-            Ok((Ok(bytes), console)) => (report::understand(&bytes)?, console),
-            Ok((Err(error), _)) => return Err(LaunchError::Report(error)),
-            Err(_elapsed) => return Err(LaunchError::Late(SETUP_LIMIT)),
-        };
-    // Its failure is told only if nothing else failed before.
-    child.console = console.map_err(LaunchError::Terminal)?;
-    match told {
-        Told::Executed { notes } => {
-            notes.into_iter().for_each(|note| child.add_note(note));
-            Ok(child)
+    start(spec)?.run(spec.terminal).await
+}
+
+/// A process that makes CMD's surroundings, and goes no further before [`Starting::run`]. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Starting {
+    child: Child,
+    status: OwnedFd,
+    gate: OwnedFd,
+    control: Option<OwnedFd>,
+}
+
+impl Starting {
+    /// Lets it become CMD, with `terminal` of the specification, and returns when it has. When this fails, or is dropped, the process is gone.
+    ///
+    /// To be awaited on the thread that started it. The self-test needs the proxy to be served meanwhile.
+    ///
+    /// # Errors
+    /// See [`LaunchError`]: each names the step; CMD has not run.
+    pub async fn run(self, terminal: Option<&Terminal>) -> Result<Child, LaunchError> {
+        let Self { mut child, status, gate, control } = self;
+        // Where nobody reads any more, the status says why.
+        let _ = rustix::io::write(&gate, b"1");
+        let console = connect(terminal, control);
+        let (told, console) =
+            match timeout(SETUP_LIMIT, async { tokio::join!(report::read_to_end(status), console) }).await {
+                Ok((Ok(bytes), console)) => (report::understand(&bytes)?, console),
+                Ok((Err(error), _)) => return Err(LaunchError::Report(error)),
+                Err(_elapsed) => return Err(LaunchError::Late(SETUP_LIMIT)),
+            };
+        // Its failure is told only if nothing else failed before.
+        child.console = console.map_err(LaunchError::Terminal)?;
+        match told {
+            Told::Executed { notes } => {
+                notes.into_iter().for_each(|note| child.add_note(note));
+                Ok(child)
+            }
+            Told::Nothing => Err(LaunchError::Vanished(child.wait().await.map_err(LaunchError::Watch)?)),
         }
-        Told::Nothing => Err(LaunchError::Vanished(child.wait().await.map_err(LaunchError::Watch)?)),
     }
 }
 
@@ -97,8 +117,15 @@ async fn connect(terminal: Option<&Terminal>, control: Option<OwnedFd>) -> io::R
     }
 }
 
-/// The part before the first await: descriptors, and the clone itself.
-fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd, Option<OwnedFd>), LaunchError> {
+/// Starts what is to become CMD; nothing of it is run, and no socket is made, before [`Starting::run`]: meanwhile the
+/// firewall can be built.
+///
+/// To be called inside a tokio runtime with I/O enabled, on a thread that lives as long as the run (the main thread):
+/// CMD is killed when the *thread* that started it ends.
+///
+/// # Errors
+/// When no process can be started.
+pub fn start(spec: &LaunchSpec<'_>) -> Result<Starting, LaunchError> {
     let mut init = spec.init.clone();
     init.parent = std::process::id();
     init.private_network = spec.netns.is_some();
@@ -108,6 +135,7 @@ fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd, Option<OwnedFd>), Lau
     let memfd = init.seal().map_err(LaunchError::Spec)?;
     let (status_read, status_write) = pipe_to_us().map_err(|e| LaunchError::StatusPipe(e.into()))?;
     let (ending_read, ending_write) = pipe_to_us().map_err(|e| LaunchError::StatusPipe(e.into()))?;
+    let (gate_read, gate) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| LaunchError::StatusPipe(e.into()))?;
 
     let program = CString::new(spec.program.as_os_str().as_bytes())
         .map_err(|_| LaunchError::Program { path: spec.program.clone() })?;
@@ -115,10 +143,10 @@ fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd, Option<OwnedFd>), Lau
     // Nothing of our environment: CMD's travels in the specification.
     let envp = CStrArray::new([]);
     let mut fds = [spec.stdio.stdin, spec.stdio.stdout, spec.stdio.stderr].map(Some).to_vec();
-    fds.extend([memfd.as_fd(), status_write.as_fd(), ending_write.as_fd()].map(Some));
+    fds.extend([memfd.as_fd(), status_write.as_fd(), ending_write.as_fd(), gate_read.as_fd()].map(Some));
     fds.extend([spec.netns, theirs.as_ref().map(AsFd::as_fd)]);
-    let order = (SPEC_FD, STATUS_FD, ENDING_FD, NETNS_FD, TERMINAL_FD);
-    debug_assert_eq!(order, (3, 4, 5, 6, 7), "the order of `fds`");
+    let order = (SPEC_FD, STATUS_FD, ENDING_FD, GATE_FD, NETNS_FD, TERMINAL_FD);
+    debug_assert_eq!(order, (3, 4, 5, 6, 7, 8), "the order of `fds`");
 
     let plan = Plan {
         program: &program,
@@ -131,7 +159,7 @@ fn start(spec: &LaunchSpec<'_>) -> Result<(Child, OwnedFd, Option<OwnedFd>), Lau
     };
     let (pid, pidfd) = clone::spawn(&plan).map_err(|source| LaunchError::Clone { source })?;
     let child = Child::new(pid, pidfd, ending_read).map_err(LaunchError::Watch)?;
-    Ok((child, status_read, control))
+    Ok(Starting { child, status: status_read, gate, control })
 }
 
 /// Messages keep their bounds, and each side sees the other's end.

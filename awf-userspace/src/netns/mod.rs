@@ -110,9 +110,15 @@ impl Making {
 }
 
 impl CommandNetwork {
-    /// The namespace to enter, the proxy's listeners, the stub's sockets and listeners.
+    /// The namespace to enter; `None` when it is the host's.
     #[must_use]
-    pub fn into_parts(self) -> (Option<OwnedFd>, Vec<TcpListener>, Vec<UdpSocket>, Vec<TcpListener>) {
-        (self.netns, self.proxy, self.dns_udp, self.dns_tcp)
+    pub fn netns(&self) -> Option<BorrowedFd<'_>> {
+        self.netns.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// The proxy's listeners, the stub's sockets and listeners.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<TcpListener>, Vec<UdpSocket>, Vec<TcpListener>) {
+        (self.proxy, self.dns_udp, self.dns_tcp)
     }
 }

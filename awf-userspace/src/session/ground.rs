@@ -102,7 +102,7 @@ impl Ground {
     pub fn enforce(&mut self, programs: Programs) -> Result<(), SessionError> {
         let pins = bpffs::directory()?.join(self.id());
         let kernel = programs.attach(self.cgroup.agent(), self.cgroup.proxy(), &pins).inspect_err(|_| {
-            // No process is in the cgroup yet: its links may go.
+            // Only an init of ours may be in the cgroup, before its gate: the links may go.
             let _ = bpffs::remove_pins(&pins);
         })?;
         self.kernel = Some(kernel);

@@ -2,7 +2,6 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
 };
@@ -14,8 +13,7 @@ use super::{
     Ground, SessionError,
     join::{KernelView, Refusals},
     limits::OwnLimits,
-    prepare::{self, Command},
-    selftest,
+    prepare, selftest,
 };
 use crate::{
     audit::{JsonSink, Summary},
@@ -23,8 +21,8 @@ use crate::{
     cgroup::limits::Limits,
     config::{Chroot, NetworkMode, SessionPlan},
     dns::{DnsError, DnsStub, StandIns, Upstream},
-    jail::SelfTest,
-    launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals, Terminal, terminal::Console},
+    jail::{InitSpec, SelfTest},
+    launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals, Starting, Terminal, terminal::Console},
     netns::{self, CommandNetwork},
     proxy::Proxy,
 };
@@ -53,11 +51,11 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     };
     let signals = signals.map_err(SessionError::Signals)?;
     let limits = OwnLimits::raise();
-    let command = prepare::command(&plan)?;
-    let upstream = Arc::new(prepare::upstream(&plan));
     // In a namespace of its own the command's side has known ports: the programs can be loaded meanwhile.
     let own = plan.network == NetworkMode::Isolated;
     let loading = own.then(|| load(&plan, netns::PROXY_PORT, netns::DNS_PORT)).transpose()?;
+    let command = prepare::command(&plan)?;
+    let upstream = Arc::new(prepare::upstream(&plan));
     super::reap_quietly();
 
     let mut ground = Ground::lay()?;
@@ -69,11 +67,16 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
         Some(loading) => loading,
         None => load(&plan, network.proxy_addr.port(), network.dns_port)?,
     };
-    ground.enforce(loading.finish()?)?;
-    let run = Run::join(plan, limits, &mut ground, &network, &audit, upstream)?;
-
     let runtime = runtime()?;
-    let outcome = runtime.block_on(run.serve((&command, terminal), signals, network, &ground));
+    let test = selftest::new(network.proxy.len())?;
+    let restore = limits.restore(signals.original_mask());
+    let init = command.init(&plan, ground.id(), network.proxy_addr, &test, restore);
+    // It makes the command's surroundings while the programs are loaded.
+    let starting = start(init, &ground, &network, (&runtime, terminal.as_ref()))?;
+    ground.enforce(loading.finish()?)?;
+    let run = Run::join(plan, &limits, &mut ground, &network, &audit, upstream)?;
+
+    let outcome = runtime.block_on(run.serve((starting, terminal, test), signals, network, &ground));
     command.warn_of_startup_files();
     let counters = ground.counters();
     let cleared = ground.clear();
@@ -87,6 +90,19 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     summary.kernel_drops = counters.packets_dropped;
     summary.lost_events = counters.events_lost;
     Ok(Finished { outcome, summary, audit: audit.path().to_owned() })
+}
+
+fn start(
+    mut init: InitSpec,
+    ground: &Ground,
+    network: &CommandNetwork,
+    (runtime, terminal): (&Runtime, Option<&Terminal>),
+) -> Result<Starting, SessionError> {
+    init.join = ground.limits().v1().map(Into::into).collect();
+    let mut spec = LaunchSpec::new(ground.cgroup().agent(), network.netns(), init);
+    spec.terminal = terminal;
+    let _reactor = runtime.enter();
+    Ok(launch::start(&spec)?)
 }
 
 fn load(plan: &SessionPlan, proxy_port: u16, dns_port: u16) -> Result<Loading, BpfError> {
@@ -110,7 +126,6 @@ fn runtime() -> Result<Runtime, SessionError> {
 /// A run whose kernel side is in place.
 struct Run {
     plan: SessionPlan,
-    limits: OwnLimits,
     kernel: Arc<KernelView>,
     proxy: Arc<Proxy>,
     stub: Arc<DnsStub<JsonSink>>,
@@ -121,7 +136,7 @@ struct Run {
 impl Run {
     fn join(
         plan: SessionPlan,
-        limits: OwnLimits,
+        limits: &OwnLimits,
         ground: &mut Ground,
         network: &CommandNetwork,
         audit: &Arc<JsonSink>,
@@ -149,27 +164,20 @@ impl Run {
             upstream_proxies,
             limits.proxy(&plan.deadlines),
         ));
-        Ok(Self { plan, limits, kernel, proxy, stub, _events: events })
+        Ok(Self { plan, kernel, proxy, stub, _events: events })
     }
 
     /// Serves the command from before it runs until it and all it left behind are dead.
     async fn serve(
         self,
-        (command, terminal): (&Command, Option<Terminal>),
+        (starting, terminal, test): (Starting, Option<Terminal>, SelfTest),
         signals: BlockedSignals,
         network: CommandNetwork,
         ground: &Ground,
     ) -> Result<Outcome, SessionError> {
-        let test = selftest::new(network.proxy.len())?;
-        let restore = self.limits.restore(signals.original_mask());
-        let mut init = command.init(&self.plan, ground.id(), network.proxy_addr, &test, restore);
-        init.join = ground.limits().v1().map(Into::into).collect();
         let mut signals = Signals::listen(signals).map_err(SessionError::Signals)?;
-        let (netns, servers) = self.start_servers(network, test)?;
-
-        let mut spec = LaunchSpec::new(ground.cgroup().agent(), netns.as_ref().map(AsFd::as_fd), init);
-        spec.terminal = terminal.as_ref();
-        let ended = self.supervise(&spec, &mut signals, ground).await;
+        let servers = self.start_servers(network, test)?;
+        let ended = self.supervise((starting, terminal.as_ref()), &mut signals, ground).await;
         // Whatever became of it: nothing of the command may outlive its servers.
         ground.kill()?;
         self.proxy.stop();
@@ -186,14 +194,11 @@ impl Run {
     }
 
     /// Starts the stub and the proxy; their first work is to answer the self-test.
-    fn start_servers(
-        &self,
-        network: CommandNetwork,
-        test: SelfTest,
-    ) -> Result<(Option<OwnedFd>, Servers), SessionError> {
+    fn start_servers(&self, network: CommandNetwork, test: SelfTest) -> Result<Servers, SessionError> {
         let dns_port = network.dns_port;
-        let (netns, proxy, udp, tcp) = network.into_parts();
-        if netns.is_none() {
+        let own = network.netns().is_some();
+        let (proxy, udp, tcp) = network.into_parts();
+        if !own {
             // The stub is among the host's services then.
             for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
                 self.proxy.keep_from(SocketAddr::new(ip, dns_port));
@@ -213,16 +218,16 @@ impl Run {
             }
             Ok(())
         };
-        Ok((netns, Servers { stop, stub: tokio::spawn(stub), proxy: tokio::spawn(serve) }))
+        Ok(Servers { stop, stub: tokio::spawn(stub), proxy: tokio::spawn(serve) })
     }
 
     async fn supervise(
         &self,
-        spec: &LaunchSpec<'_>,
+        (starting, terminal): (Starting, Option<&Terminal>),
         signals: &mut Signals,
         ground: &Ground,
     ) -> Result<(Outcome, Option<Console>), SessionError> {
-        let mut child = launch::spawn(spec).await?;
+        let mut child = starting.run(terminal).await?;
         child.notes().iter().for_each(|note| log::info!("{note}"));
         let limits = launch::Limits { timeout: self.plan.timeout, ..launch::Limits::default() };
         let kill = || {

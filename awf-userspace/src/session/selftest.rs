@@ -10,13 +10,13 @@ use tokio::{
 };
 
 use super::error::SessionError;
-use crate::{jail::SelfTest, proxy::OriginalDst};
+use crate::{jail::SelfTest, launch::SETUP_LIMIT, proxy::OriginalDst};
 
 /// 192.0.2.0/24 (RFC 5737) and 100::/64 (RFC 6666) lead nowhere: were the programs not there, nobody would be
 /// reached.
 const ADDRESSES: [&str; 2] = ["192.0.2.1:9", "[100::1]:9"];
-/// Longer than `__init`'s own deadline, so that the better message wins.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than all of `__init`'s work may take, so that the better message wins.
+const PATIENCE: Duration = SETUP_LIMIT.saturating_add(Duration::from_secs(5));
 
 /// A self-test with a fresh nonce, of as many families as the proxy listens on.
 ///

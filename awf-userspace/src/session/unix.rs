@@ -118,8 +118,8 @@ mod tests {
         let _served = UnixListener::bind(&real).unwrap();
         symlink(&real, &link).unwrap();
         fs::write(&file, "").unwrap();
-        let found = sockets(&[real.clone()]);
-        let by_root = sockets(&[link.clone()]);
+        let found = sockets(std::slice::from_ref(&real));
+        let by_root = sockets(std::slice::from_ref(&link));
         let is_root = rustix::process::geteuid().is_root();
         if is_root {
             std::os::unix::fs::lchown(&link, Some(4242), None).unwrap();
@@ -127,7 +127,7 @@ mod tests {
         let by_user = sockets(&[link]);
         let (other, gone) = (sockets(&[file]), sockets(&[dir.join("gone")]));
         fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(found.unwrap(), [real.clone()]);
+        assert_eq!(found.unwrap(), std::slice::from_ref(&real));
         assert_eq!(by_root.is_ok(), is_root);
         assert!(matches!(by_user, Err(AllowUnixError::Link { real: to, .. }) if to == real));
         assert!(matches!(other, Err(AllowUnixError::NoSocket(_))));
@@ -172,7 +172,7 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         let inside = check_hidden(uid, &[dir.join("default")]);
         let beside = check_hidden(uid, &["/tmp/tmux-3999999000x".into()]);
-        let rest = without(vec![dir.clone(), "/etc".into()], &[dir.clone()]);
+        let rest = without(vec![dir.clone(), "/etc".into()], std::slice::from_ref(&dir));
         fs::remove_dir(&dir).unwrap();
         assert!(matches!(inside, Err(AllowUnixError::Hidden { hidden, .. }) if hidden == dir));
         assert!(beside.is_ok());

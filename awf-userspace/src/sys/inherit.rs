@@ -13,10 +13,12 @@ pub const SPEC_FD: RawFd = 3;
 pub const STATUS_FD: RawFd = 4;
 /// Write end of the pipe by which CMD's init tells how CMD ended.
 pub const ENDING_FD: RawFd = 5;
+/// Read end of the pipe by which awf-bpf says that the firewall stands.
+pub const GATE_FD: RawFd = 6;
 /// The network namespace to enter, if there is one.
-pub const NETNS_FD: RawFd = 6;
+pub const NETNS_FD: RawFd = 7;
 /// Our end of the socket pair by which awf-bpf gets CMD's terminal, if there is one.
-pub const TERMINAL_FD: RawFd = 7;
+pub const TERMINAL_FD: RawFd = 8;
 
 /// What the parent passed besides stdin, stdout and stderr. The pipes last as long as the process, or until
 /// [`keep_only`] or [`close_all_but`]: no owner closes them a second time.
@@ -25,6 +27,7 @@ pub struct Inherited {
     pub spec: OwnedFd,
     pub status: ManuallyDrop<OwnedFd>,
     pub ending: ManuallyDrop<OwnedFd>,
+    pub gate: OwnedFd,
     pub netns: Option<OwnedFd>,
     pub terminal: Option<OwnedFd>,
 }
@@ -44,6 +47,7 @@ pub fn take() -> io::Result<Inherited> {
         spec: adopt(SPEC_FD)?,
         status: ManuallyDrop::new(adopt(STATUS_FD)?),
         ending: ManuallyDrop::new(adopt(ENDING_FD)?),
+        gate: adopt(GATE_FD)?,
         netns: adopt(NETNS_FD).ok(),
         terminal: adopt(TERMINAL_FD).ok(),
     })

@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
+use std::time::{Duration, Instant};
 
 use awf_userspace::jail::SelfTest;
-use awf_userspace::launch::{Exit, LaunchError, LaunchSpec, spawn};
+use awf_userspace::launch::{Exit, LaunchError, LaunchSpec, spawn, start};
+use awf_userspace::sys::inherit::GATE_FD;
 use awf_userspace::sys::signalfd::SignalMask;
 use rustix::process::Signal;
 
@@ -112,6 +114,35 @@ fn a_start_up_process_that_says_nothing_is_a_failure() {
     spec.program = "/no/such/program".into();
     let error = runtime().block_on(spawn(&spec)).unwrap_err();
     assert!(matches!(error, LaunchError::Reexec { step: "execve", .. }), "{error:?}");
+}
+
+/// Whatever takes long outside, and whether it fails: nothing of the command runs before all of it stands.
+#[test]
+fn nothing_runs_before_the_gate_is_opened() {
+    let (cgroup, dir) = (Cgroup::new(), Dir::new("gate"));
+    set_mode(&dir.0, 0o777);
+    let mark = dir.0.join("ran");
+    let init = command(&["/usr/bin/touch", mark.to_str().unwrap()]).init;
+    let mut spec = LaunchSpec::new(cgroup.fd(), None, init);
+    spec.program = AWF_BPF.into();
+    let runtime = runtime();
+    let _reactor = runtime.enter();
+
+    let starting = start(&spec).unwrap();
+    let inside = || std::fs::read_to_string(cgroup.path.join("cgroup.procs")).unwrap();
+    let call = format!("/proc/{}/syscall", inside().trim());
+    let waits = format!("{} {GATE_FD:#x} ", libc::SYS_read);
+    let begun = Instant::now();
+    while !std::fs::read_to_string(&call).unwrap().starts_with(&waits) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it does not come to the gate");
+        std::thread::yield_now();
+    }
+    drop(starting);
+    assert!(inside().is_empty() && !mark.exists());
+
+    let mut child = runtime.block_on(spawn(&spec)).unwrap();
+    assert_eq!(runtime.block_on(child.wait()).unwrap().code(), 0);
+    assert!(mark.exists());
 }
 
 #[test]
