@@ -44,7 +44,7 @@ def reset(s):
 
 /// Runs `load` behind `run`; while it stands and at its end, awf-bpf may have taken `most` KiB beyond [`BASE`].
 #[track_caller]
-fn withstand(lab: &Lab, run: &Run<'_>, load: &str, most: u64) -> Output {
+pub(crate) fn withstand(lab: &Lab, run: &Run<'_>, load: &str, most: u64) -> Output {
     let process = run.spawn(&["python3", "-c", &format!("{TOOLS}{load}\nserved()\nprint('over')")]);
     process.wait_for_stdout("standing\n", SOON);
     let peak = peak_kib(process.pid());
@@ -55,7 +55,7 @@ fn withstand(lab: &Lab, run: &Run<'_>, load: &str, most: u64) -> Output {
     out
 }
 
-fn web(lab: &Lab) -> Run<'_> {
+pub(crate) fn web(lab: &Lab) -> Run<'_> {
     lab.awf().allow("allowed.test").no_proxy_env().args(["--summary", "never"])
 }
 
@@ -143,39 +143,6 @@ stand()
 for s in deaf: reset(s)
 "#;
     withstand(&lab, &web(&lab), load, 64 << 10);
-}
-
-/// 64 KiB each in a debug build, and large buffers for 128 of them: what else is on its way stays with the kernel and the server.
-#[test]
-fn three_thousand_downloads_that_nobody_reads_fit_into_memory() {
-    let most = raise_descriptors(3 * 3000 + 2000).saturating_sub(100) / 2;
-    assert!(most > 1000, "this machine's descriptors do for {most} downloads: raise ulimit -Hn");
-    let lab = Lab::new();
-    // The kernel's buffers are full soon: what is measured are awf-bpf's.
-    for place in [lab.machine(), lab.world()] {
-        place.within(|| {
-            for name in ["tcp_wmem", "tcp_rmem"] {
-                std::fs::write(format!("/proc/sys/net/ipv4/{name}"), "4096 16384 32768").expect(name);
-            }
-        });
-    }
-    let load = r#"
-deaf = [dial(80, small=True) for n in range(MOST)]
-for s in deaf: s.sendall(b"GET /bytes/1000000000 HTTP/1.1\r\nHost: allowed.test\r\n\r\n")
-for s in deaf:
-    p = select.poll()
-    p.register(s, select.POLLIN)
-    assert p.poll(60_000), "no answer"
-stand()
-for s in deaf: reset(s)
-"#;
-    let most = most.min(3000);
-    withstand(
-        &lab,
-        &web(&lab).host_network(),
-        &format!("MOST = {most}\n{load}"),
-        (most as u64 * 64) + (96 << 10),
-    );
 }
 
 #[test]

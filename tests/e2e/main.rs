@@ -27,5 +27,6 @@ mod soak;
 mod stdio;
 mod streams;
 mod terminal;
+mod unread;
 mod upstream_proxy;
 mod userland;
