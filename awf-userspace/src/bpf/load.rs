@@ -4,7 +4,8 @@ use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
-    thread::JoinHandle,
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
 };
 
 use awf_common::{Globals, Origin, PortSet, SockKey, event::Counter};
@@ -133,7 +134,7 @@ impl Programs {
             leave_file_system().map_err(BpfError::Rootless)?;
             Self::load(globals, &host_ports)
         };
-        let thread = std::thread::Builder::new().name("awf-load".into()).spawn(load);
+        let thread = thread::Builder::new().name("awf-load".into()).spawn(load);
         Ok(Loading(thread.map_err(BpfError::Thread)?))
     }
 
@@ -144,13 +145,7 @@ impl Programs {
             .override_global("HOST_PORTS", host_ports, true)
             .load(super::OBJECT)
             .map_err(|e| BpfError::Object(Box::new(e)))?;
-        for (name, _) in PROGRAMS {
-            let program = ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
-            load(program).map_err(|source| BpfError::Load { name, source: Box::new(source) })?;
-        }
-        if let Some(Err(e)) = ebpf.program_mut(EXEC).map(load) {
-            log::info!("{EXEC} cannot be loaded: {e}; processes that end at once may not be named");
-        }
+        load_all(&mut ebpf)?;
         Ok(Self { ebpf })
     }
 
@@ -286,6 +281,30 @@ impl Kernel {
 fn leave_file_system() -> io::Result<()> {
     namespace::unshare(UnshareFlags::FS)?;
     Ok(rustix::process::chroot("/proc/self/fdinfo")?)
+}
+
+/// The verifier takes milliseconds for all programs together, and can walk two at once.
+fn load_all(ebpf: &mut Ebpf) -> Result<(), BpfError> {
+    let waiting = Mutex::new(ebpf.programs_mut());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some((name, program)) = next() {
+            if let Some((name, _)) = PROGRAMS.iter().find(|(known, _)| *known == name) {
+                load(program).map_err(|source| BpfError::Load { name, source: Box::new(source) })?;
+            } else if name == EXEC
+                && let Err(e) = load(program)
+            {
+                log::info!("{EXEC} cannot be loaded: {e}; processes that end at once may not be named");
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let other = thread::Builder::new().spawn_scoped(scope, work);
+        let own = work();
+        // Without a second thread the first did all.
+        other.map_or(Ok(()), |other| other.join().map_err(|_| BpfError::Died)?).and(own)
+    })
 }
 
 fn load(program: &mut Program) -> Result<(), ProgramError> {

@@ -120,10 +120,14 @@ impl Command {
         };
         let mut init = InitSpec::new(plan.argv.clone(), self.identity.clone(), self.cwd.clone());
         init.env = plan.env.finish(&facts);
-        init.hide = unix::without(hide::services(self.identity.uid), &self.allowed);
-        init.hide.extend(Terminal::paths());
-        init.hide_sockets.clone_from(&self.sockets);
-        init.root.clone_from(&self.root);
+        match &self.root {
+            Some(root) => init.root = Some(root.clone()),
+            None => {
+                init.hide = unix::without(hide::services(self.identity.uid), &self.allowed);
+                init.hide.extend(Terminal::paths());
+                init.hide_sockets.clone_from(&self.sockets);
+            }
+        }
         init.home_tmpfs = self.home_on_tmpfs.then(|| self.identity.home.clone());
         init.self_test = Some(test.clone());
         init.restore = restore;
