@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    ExecArgs, PolicyArgs,
+    ExecArgs, PolicyArgs, env_names,
     file::{self, ConfigFile},
     toolchain::{GITHUB_ENV, GITHUB_PATH},
 };
@@ -97,6 +97,12 @@ impl Inputs {
     /// A variable of the environment, else of sudo's caller.
     pub(super) fn caller_var(&self, name: impl AsRef<OsStr>) -> Option<&OsString> {
         self.var(&name).or_else(|| self.sudo.get(name.as_ref()))
+    }
+
+    /// What a person means who writes `$NAME`: sudo's caller, who has a HOME and a name of their own, and not root's.
+    pub(super) fn persons_var(&self, name: &str) -> Option<&OsString> {
+        let theirs = self.sudo.get(OsStr::new(name)).filter(|_| env_names::is_callers_own(name));
+        theirs.or_else(|| self.caller_var(name))
     }
 
     pub(super) fn var(&self, name: impl AsRef<OsStr>) -> Option<&OsString> {

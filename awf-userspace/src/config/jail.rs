@@ -69,7 +69,7 @@ pub enum MountError {
     Form,
     #[error("has an empty path")]
     Empty,
-    #[error("has a path that does not begin with /")]
+    #[error("has a path that does not begin with /; write it whole, as $PWD/data or $HOME/data")]
     Relative,
     #[error("has a path with . or .. in it; write where it leads to")]
     Dots,
@@ -228,7 +228,7 @@ fn expand(text: &[u8], inputs: &Inputs) -> Result<Vec<u8>, MountError> {
     while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
         out.extend_from_slice(&rest[..at]);
         let (name, after) = name(&rest[at + 1..]).ok_or(MountError::Dollar)?;
-        let value = std::str::from_utf8(name).ok().and_then(|name| inputs.caller_var(name));
+        let value = std::str::from_utf8(name).ok().and_then(|name| inputs.persons_var(name));
         out.extend_from_slice(value.ok_or(MountError::Unset)?.as_bytes());
         rest = after;
     }

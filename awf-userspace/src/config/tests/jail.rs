@@ -24,6 +24,20 @@ fn variables_are_put_in_and_may_hold_a_colon() {
     );
 }
 
+/// sudo sets HOME and its kin to root's; others that it passes on may have been set behind it.
+#[test]
+fn home_is_that_of_sudos_caller() {
+    let mut case = Case::new(&["-v", "$HOME/x:$HOME/x", "-v", "$D:/d", "--allow-unix", "$XDG_RUNTIME_DIR/s"])
+        .var("HOME", "/root")
+        .var("D", "/behind");
+    let names = [("HOME", "/home/u"), ("D", "/before"), ("XDG_RUNTIME_DIR", "/run/user/7")];
+    case.inputs.sudo = names.map(|(name, value)| (name.into(), value.into())).into();
+    assert_eq!(mounts(&case), ["/home/u/x:/home/u/x:rw", "/behind:/d:rw"]);
+    assert_eq!(case.resolved().plan.jail.unix, [PathBuf::from("/run/user/7/s")]);
+    let roots = Case::new(&["-v", "$HOME/x:/x"]).var("HOME", "/root");
+    assert_eq!(mounts(&roots), ["/root/x:/x:rw"]);
+}
+
 #[test]
 fn mounts_that_cannot_be_meant_are_refused_with_advice() {
     let cases = [
@@ -149,7 +163,7 @@ fn the_configuration_file_says_where_may_be_written() {
         [
             "f.toml:1: `allow_write` stands outside of a table; write [filesystem] above it",
             "f.toml:5: unknown key \"x\"; known: allow_write",
-            "f.toml:3: `allow_write`: \"rel\" has a path that does not begin with /",
+            "f.toml:3: `allow_write`: \"rel\" has a path that does not begin with /; write it whole, as $PWD/data or $HOME/data",
             "f.toml:4: `allow_write`: \"/a/../b\" has a path with . or .. in it; write where it leads to",
         ]
     );
