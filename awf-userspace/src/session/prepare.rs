@@ -140,7 +140,7 @@ impl Command {
         for path in self.startup.changed() {
             let path = path.display();
             log::warn!(
-                "{path} was made or changed while the command ran, and programs outside run it: look at it"
+                "{path} was made or changed while the command ran, and programs outside run it or obey it: look at it"
             );
         }
         for path in self.decisive.changed() {

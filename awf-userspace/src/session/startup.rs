@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::jail::rootfs::startup_files;
+use crate::jail::rootfs::watched_files;
 
 /// Device, inode, seconds and nanoseconds of the last change: another one for every change.
 type Stamp = (u64, u64, i64, i64);
@@ -20,7 +20,7 @@ pub(super) struct StartupFiles(Vec<(PathBuf, Option<Stamp>)>);
 impl StartupFiles {
     /// Of HOME and the directories of settings; `all`: also those that exist, because nothing keeps them.
     pub(super) fn look(home: &Path, config_dirs: &[PathBuf], all: bool) -> Self {
-        let files = startup_files(home, config_dirs).into_iter().map(|path| (stamp(&path), path));
+        let files = watched_files(home, config_dirs).into_iter().map(|path| (stamp(&path), path));
         Self(files.filter(|(stamp, _)| all || stamp.is_none()).map(|(stamp, path)| (path, stamp)).collect())
     }
 

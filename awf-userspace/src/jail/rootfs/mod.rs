@@ -23,7 +23,7 @@ use super::spec::{os_path, os_paths};
 
 pub use area::Area;
 pub use facts::{Entry, Facts, Kind, MountPoint, Walk, walk};
-pub use startup::startup_files;
+pub use startup::watched_files;
 pub use wanted::{Home, Own, UserMount, Wanted};
 
 /// One thing to make in the new root. `at` is where, as CMD will see it.

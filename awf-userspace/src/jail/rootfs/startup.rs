@@ -28,8 +28,23 @@ const IN_CONFIG: &[&str] = &[
     "alacritty", "wezterm", "ghostty", "Code/User/settings.json", "Code/User/tasks.json",
 ];
 
-/// Every such place, existing or not.
-pub fn startup_files(home: &Path, config_dirs: &[PathBuf]) -> Vec<PathBuf> {
+/// Below HOME, in places of credentials. Where such a place is, all of it is covered; where there is none it can be made.
+#[rustfmt::skip]
+const IN_SECRETS: &[&str] = &[
+    // Who may log in, and what ssh and sshd run.
+    ".ssh/authorized_keys", ".ssh/authorized_keys2", ".ssh/config", ".ssh/environment", ".ssh/rc",
+    // They name programs that give out credentials, ask for passwords, or are plugins.
+    ".aws/config", ".docker/cli-plugins", ".docker/config.json", ".gnupg/gpg-agent.conf", ".kube/config",
+];
+
+/// All that is to be looked at afterwards, existing or not.
+pub fn watched_files(home: &Path, config_dirs: &[PathBuf]) -> Vec<PathBuf> {
+    let more = IN_SECRETS.iter().map(|name| home.join(name));
+    startup_files(home, config_dirs).into_iter().chain(more).collect()
+}
+
+/// Every such place that is kept as it is, existing or not.
+pub(super) fn startup_files(home: &Path, config_dirs: &[PathBuf]) -> Vec<PathBuf> {
     let own = home.join(".config");
     let configs = config_dirs.iter().chain([&own]);
     let in_configs = configs.flat_map(|dir| IN_CONFIG.iter().map(move |name| dir.join(name)));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{narrow, secrets, startup_files};
+use super::{narrow, secrets, startup::startup_files};
 
 /// What CMD is to have; all paths absolute.
 #[derive(Clone, Debug)]

@@ -74,6 +74,10 @@ fn what_is_new_of_it_is_said_at_the_end() {
     let out = lab.awf().sh(script);
     out.ok().stderr_contains("home/.bash_profile was made").stderr_contains("home/.config/systemd was made");
     lab.awf().sh("true").ok().stderr_lacks("was made");
+    let out = lab.awf().sh("mkdir ~/.ssh && echo evil > ~/.ssh/authorized_keys");
+    out.ok().stderr_contains("home/.ssh/authorized_keys was made");
+    // It is a place of credentials now, and covered.
+    lab.awf().sh("echo evil >> ~/.ssh/authorized_keys").fails();
     // Nothing is read-only then, so changes are said too.
     let out = lab.awf().machine_files().sh("echo evil >> ~/.bash_profile");
     out.ok().stderr_contains("home/.bash_profile was made or changed");
