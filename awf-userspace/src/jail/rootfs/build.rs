@@ -82,6 +82,9 @@ pub(super) enum What {
     },
 }
 
+/// Everybody's, empty at the start, gone at the end.
+pub(super) const IN_MEMORY: [&str; 3] = ["/dev/shm", "/tmp", "/var/tmp"];
+
 pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<RootfsPlan, Vec<RootfsError>> {
     let mut root = Root::new(facts);
     base(&mut root);
@@ -125,7 +128,7 @@ fn base(root: &mut Root<'_>) {
         root.steps.push(Step::Device { at: path.into(), major, minor });
     }
     root.kernel("/dev/pts", KernelFs::Devpts);
-    for path in ["/dev/shm", "/tmp", "/var/tmp"] {
+    for path in IN_MEMORY {
         root.tmpfs(Path::new(path), SHARED, (0, 0));
     }
     root.dir(Path::new("/run"), PLAIN);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::RootfsError;
-use super::build::{Item, What};
+use super::build::{IN_MEMORY, Item, What};
 use super::facts::{Facts, Kind};
 use super::guards::Guard;
 use super::wanted::Wanted;
@@ -34,9 +34,12 @@ pub(super) fn apply(items: &mut Vec<Item>, wanted: &Wanted, facts: &Facts) -> Ve
 
 /// What to put at `path`; nothing where it is writable by itself.
 fn place(path: &Path, items: &[Item], facts: &Facts) -> Result<Option<Item>, &'static str> {
-    const NOWHERE: &str = "is not in what the command could write to without it";
+    const NOWHERE: &str =
+        "is not in what the command could write to without it: HOME, the working directory, `rw` mounts";
     let over = items.iter().filter(|item| path.starts_with(&item.at) && !is_kept(item));
-    let item = over.max_by_key(|item| item.at.components().count()).ok_or(NOWHERE)?;
+    let Some(item) = over.max_by_key(|item| item.at.components().count()) else {
+        return if IN_MEMORY.iter().any(|dir| path == *dir) { Ok(None) } else { Err(NOWHERE) };
+    };
     let source = match &item.what {
         What::Bind { walk, writable: true } => &walk.path,
         What::User { mount } if mount.writable => &mount.source,

@@ -34,6 +34,8 @@ fn only_what_is_listed_is_writable() {
         ]
     );
     assert_eq!(shown(&["/home/u/proj"], &[]), ["/home/u ro", "/home/u/proj rw", "/home/u/.ssh hidden"]);
+    // Writable whatever the list says.
+    assert_eq!(shown(&["/tmp", "/dev/shm", "/var/tmp"], &[]), shown(&[], &[]));
     assert_eq!(shown(&["/home/u"], &[]), ["/home/u rw", "/home/u/.ssh hidden"]);
 }
 
@@ -44,6 +46,7 @@ fn what_was_not_writable_does_not_become_so() {
         ("/etc", "is not in what"),
         ("/usr/bin", "is not in what"),
         ("/home", "is not in what"),
+        ("/tmp/x", "is not in what"),
         ("/home/u/proj/out", "is not in what"),
         ("/home/u/gone", "does not exist"),
         ("/home/u/l", "symbolic link"),
