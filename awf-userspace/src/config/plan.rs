@@ -140,6 +140,14 @@ impl fmt::Display for SessionPlan {
         writeln!(f, "network    {}", or(self.network, NetworkMode::Host, "host", "isolated"))?;
         writeln!(f, "chroot     {}", or(self.jail.chroot, Chroot::Off, "off", "auto"))?;
         self.jail.mounts.iter().try_for_each(|mount| writeln!(f, "mount      {mount}"))?;
+        if self.jail.share_tmp {
+            writeln!(f, "mount      /tmp:/tmp:rw (--share-tmp)")?;
+        }
+        if let Some(paths) = &self.jail.allow_write {
+            let paths = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+            let paths = if paths.is_empty() { "nothing".to_owned() } else { paths.join(" ") };
+            writeln!(f, "writable   {paths} (allow_write)")?;
+        }
         self.jail.unix.iter().try_for_each(|path| writeln!(f, "socket     {}", path.display()))?;
         match &self.dns_servers {
             Some(servers) => writeln!(f, "dns        {}", join(servers))?,
@@ -158,6 +166,12 @@ impl fmt::Display for SessionPlan {
         writeln!(f, "variables  {}", self.env.names().join(" "))?;
         if let Some(timeout) = self.timeout {
             writeln!(f, "timeout    {} s", timeout.as_secs())?;
+        }
+        if let Some(bytes) = self.memory_limit {
+            writeln!(f, "memory     {bytes} bytes")?;
+        }
+        if let Some(count) = self.pids_limit {
+            writeln!(f, "processes  {count}")?;
         }
         if self.tty {
             writeln!(f, "terminal   for all three streams")?;

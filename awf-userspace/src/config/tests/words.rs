@@ -245,13 +245,25 @@ fn the_plan_can_be_read_and_shows_no_secrets() {
         "1",
         "--deadline",
         "idle=90s",
+        "--memory-limit",
+        "64m",
+        "--pids-limit",
+        "9",
+        "--share-tmp",
+        "-c",
+        "f.toml",
         "--",
         "make",
         "test",
-    ]);
+    ])
+    .file("f.toml", "[filesystem]\nallow_write = [\"/w/out\", \"/w/log\"]\n");
     let plan = case.resolved().plan;
     let text = plan.to_string();
     for line in [
+        "memory     67108864 bytes",
+        "processes  9",
+        "mount      /tmp:/tmp:rw (--share-tmp)",
+        "writable   /w/out /w/log (allow_write)",
         "command    [\"make\", \"test\"]",
         "allow      https://x.test (--allow-domains)",
         "allow      *.github.io (--allow-domains); anybody can get a name below github.io from who runs it",
