@@ -29,6 +29,9 @@ fn mistakes_of_exec_exit_with_125_on_stderr_only() {
         (&["-d", "*.com", "--", "true"], "awf-bpf: error: --allow-domains: \"*.com\" is too broad"),
         (&["--allow-domains-file", "/nonexistent", "--", "true"], "/nonexistent: No such file"),
         (&["curl", "https://example.com/"], "awf-bpf: error: unexpected argument 'curl' found"),
+        (&["curl", "https://example.com/"], "The command stands behind `--`"),
+        (&["chek", "-d", "x.test"], "A similar command exists: awf-bpf check"),
+        (&["exce", "--", "true"], "A similar command exists: awf-bpf exec"),
     ] {
         let output = awf(args);
         assert_eq!(output.status.code(), Some(125), "{args:?}");

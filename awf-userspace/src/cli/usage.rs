@@ -30,10 +30,21 @@ pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
     }
     mistakes.iter().for_each(complain);
     say(&format!("\n{help}\n"));
-    if dashless {
+    if let Some(near) = subcommand(argv).filter(|_| word) {
+        say(&format!("\nA similar command exists: awf-bpf {near}\n"));
+    } else if dashless {
         say("\nThe command stands behind `--`: awf-bpf exec [FLAGS] -- CMD [ARGS]...\n");
     }
     ExitCode::from(if is(&["check", "gc", "version"]) { EXIT_USAGE } else { EXIT_SETUP })
+}
+
+/// The subcommand that the first word was probably meant as.
+fn subcommand(argv: &[OsString]) -> Option<&'static str> {
+    let typed = argv.get(1)?.to_str()?;
+    let distance = |known: &&str| strsim::osa_distance(typed, known);
+    ["exec", "run", "check", "gc", "version", "help"]
+        .into_iter()
+        .find(|known| (1..=2).contains(&distance(known)) && typed.len() > 2)
 }
 
 /// Whether `word` is among the flags, or ends them.
