@@ -51,7 +51,7 @@ fn memory_beyond_the_limit_is_the_end() {
     if !is_set(&out) {
         return;
     }
-    out.code(137).stdout_is("").stderr_contains("out of memory by --memory-limit: 1 processes were killed");
+    out.code(137).stdout_is("").stderr_contains("out of memory by --memory-limit: 1 process was killed");
     run("400m", "200").ok().stdout_is("200\n").stderr_lacks("--memory-limit");
     // In a process of its own, and in a file system in memory.
     let child =

@@ -156,5 +156,5 @@ fn the_working_directory_is_where_it_was_asked_for() {
     at(&home).ok().stdout_is(&format!("{home}\n"));
     at("/usr/share").ok().stdout_is("/usr/share\n");
     let lost = at("/home/nobody/there");
-    lost.ok().stdout_is(&format!("{home}\n")).stderr_contains("cannot be entered");
+    lost.ok().stdout_is(&format!("{home}\n")).stderr_contains("is not there for the command");
 }

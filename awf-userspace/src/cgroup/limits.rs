@@ -175,7 +175,10 @@ impl Placed {
         let flag = self.controller.flag();
         match self.controller {
             _ if count == 0 => None,
-            Controller::Memory => Some(format!("out of memory by {flag}: {count} processes were killed")),
+            Controller::Memory => Some(format!(
+                "out of memory by {flag}: {count} {} killed",
+                if count == 1 { "process was" } else { "processes were" }
+            )),
             Controller::Pids => Some(format!("no more processes by {flag}: {count} were refused")),
         }
     }

@@ -30,13 +30,14 @@ pub(super) fn exec(args: &ExecArgs) -> u8 {
     match session::run(plan) {
         Ok(finished) => report(&finished, summary, fail_on_block),
         Err(error) => {
-            complain(&error);
+            // First: what its own error advises is for those outside.
             if let Some(run) = std::env::var_os("AWF_BPF_RUN_ID") {
                 log::error!(
                     "this is inside run {} of awf-bpf, which holds for all that is started here: leave awf-bpf out",
                     plain(&run.to_string_lossy())
                 );
             }
+            complain(&error);
             error.exit_code()
         }
     }

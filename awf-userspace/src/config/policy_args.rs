@@ -7,7 +7,8 @@ use clap::Args;
 /// A policy as typed.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PolicyArgs {
-    /// TOML file of a policy: `[policy]`, `allow_domains = ["x.com"]`, ...; the flags are added to its lists.
+    /// TOML file: `[policy]`, `allow_domains = ["x.com"]`, ..., the flags are added to its lists; `[filesystem]`,
+    /// `allow_write = ["/path"]`.
     #[arg(short, long, value_name = "FILE", help_heading = "Policy")]
     pub config: Option<PathBuf>,
 

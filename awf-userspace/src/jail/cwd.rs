@@ -17,7 +17,7 @@ impl Entered {
     pub(super) fn note(&self) -> Option<String> {
         (self.wanted != self.got).then(|| {
             let (wanted, got) = (self.wanted.display(), self.got.display());
-            format!("{wanted} cannot be entered by the command's user: it starts in {got}")
+            format!("{wanted} is not there for the command, or not open to its user: it starts in {got} (--mount shows it)")
         })
     }
 }

@@ -16,8 +16,10 @@ const ENGINES: [&str; 8] = ["docker", "podman", "containerd", "crio", "buildkit"
 /// Why one cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AllowUnixError {
-    #[error("--allow-unix {path}: {source}; start the service first", path = .path.display())]
-    Missing { path: PathBuf, source: io::Error },
+    #[error("--allow-unix {path}: does not exist; start the service first", path = .0.display())]
+    Missing(PathBuf),
+    #[error("--allow-unix {path}: {source}", path = .path.display())]
+    Unknown { path: PathBuf, source: io::Error },
     #[error("--allow-unix {path}: it is no unix socket; --mount shows files and directories", path = .0.display())]
     NoSocket(PathBuf),
     #[error(
@@ -43,10 +45,10 @@ pub(super) fn sockets(paths: &[PathBuf]) -> Result<Vec<PathBuf>, AllowUnixError>
 }
 
 fn socket(path: &Path) -> Result<PathBuf, AllowUnixError> {
-    let missing = |source| AllowUnixError::Missing { path: path.into(), source };
-    let way = walk(path, survey::entry).ok_or_else(|| missing(io::ErrorKind::NotFound.into()))?;
+    let unknown = |source| AllowUnixError::Unknown { path: path.into(), source };
+    let way = walk(path, survey::entry).ok_or_else(|| AllowUnixError::Missing(path.into()))?;
     let real = way.path;
-    if !fs::symlink_metadata(&real).map_err(missing)?.file_type().is_socket() {
+    if !fs::symlink_metadata(&real).map_err(unknown)?.file_type().is_socket() {
         return Err(AllowUnixError::NoSocket(path.into()));
     }
     // A command before this one may have put a link to another socket in its place.
@@ -131,7 +133,7 @@ mod tests {
         assert_eq!(by_root.is_ok(), is_root);
         assert!(matches!(by_user, Err(AllowUnixError::Link { real: to, .. }) if to == real));
         assert!(matches!(other, Err(AllowUnixError::NoSocket(_))));
-        assert!(matches!(gone, Err(AllowUnixError::Missing { .. })));
+        assert!(matches!(gone, Err(AllowUnixError::Missing(_))));
     }
 
     #[test]

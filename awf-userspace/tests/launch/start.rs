@@ -233,7 +233,10 @@ fn the_working_directory_is_the_wanted_one_or_said() {
         run.init.cwd = cwd.into();
         run.init.identity.home = home.into();
         let ran = run.run();
-        (ran.text().trim_end().to_owned(), ran.notes.iter().any(|note| note.contains("cannot be entered")))
+        (
+            ran.text().trim_end().to_owned(),
+            ran.notes.iter().any(|note| note.contains("is not there for the command")),
+        )
     };
     let open_path = open.0.to_str().unwrap();
     assert_eq!(start_in(&open.0, "/"), (open_path.to_owned(), false));
