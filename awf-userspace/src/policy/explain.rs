@@ -77,10 +77,17 @@ pub(super) fn forbidden(ip: IpAddr, port: u16, class: AddressClass) -> Denied {
     let host = Host::Ip(ip);
     // A public address is forbidden for one reason only.
     let what = if class.is_global() { "an address of this host".to_owned() } else { class.to_string() };
+    let remedy = match class {
+        AddressClass::Loopback | AddressClass::Unspecified => {
+            "no other name leads there; this host's services are `localhost`".to_owned()
+        }
+        AddressClass::Multicast => "nothing can connect to it".to_owned(),
+        _ => format!("it is dialled only if a rule names the address and port {port}"),
+    };
     Denied {
         reason: Reason::ForbiddenAddress,
         rule: None,
-        message: format!("{ip} is {what}; it is dialled only if a rule names the address and port {port}"),
+        message: format!("{ip} is {what}; {remedy}"),
         allow_with: allow_with(&host, port, Protocol::Tls).filter(|_| !is_no_rules(&host)),
     }
 }

@@ -156,7 +156,10 @@ fn nothing_else_means_the_hosts_loopback() {
     assert!(ask(&policy, "evil.test", 8000, Other).is_allow());
     for ip in ["127.0.0.1", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1", "64:ff9b::7f00:1"] {
         let ip: IpAddr = ip.parse().unwrap();
-        assert_eq!(policy.may_dial(ip, 8000).unwrap_err().reason, Reason::ForbiddenAddress, "{ip}");
+        let denied = policy.may_dial(ip, 8000).unwrap_err();
+        assert_eq!(denied.reason, Reason::ForbiddenAddress, "{ip}");
+        // Not by a rule for the address: there is none.
+        assert!(denied.message.ends_with("this host's services are `localhost`"), "{}", denied.message);
         assert!(!policy.may_answer(ip), "{ip}");
     }
 }
