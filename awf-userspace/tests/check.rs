@@ -193,7 +193,7 @@ fn nothing_of_the_policy_is_left_out_when_it_is_shown() {
     let (status, out, _) = check(&dir.0, &["--block-domains", "x.test"]);
     assert_eq!(status, Some(0));
     assert!(
-        out.ends_with("nothing: the command has no network\nvalid: 0 allow rules, 1 block rules\n"),
+        out.ends_with("nothing: the command has no network\nvalid: 0 allow rules, 1 block rule\n"),
         "{out}"
     );
 }

@@ -156,5 +156,7 @@ fn the_working_directory_is_where_it_was_asked_for() {
     at(&home).ok().stdout_is(&format!("{home}\n"));
     at("/usr/share").ok().stdout_is("/usr/share\n");
     let lost = at("/home/nobody/there");
-    lost.ok().stdout_is(&format!("{home}\n")).stderr_contains("is not there for the command");
+    lost.code(125)
+        .stdout_is("")
+        .stderr_contains("--container-workdir /home/nobody/there: the command cannot start there");
 }

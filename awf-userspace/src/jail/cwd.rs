@@ -22,8 +22,13 @@ impl Entered {
     }
 }
 
-/// To be called as CMD's user, and always: the directory `__init` inherited is seen through the host's mounts.
-pub(super) fn enter(wanted: &Path, home: &Path) -> Result<Entered, JailError> {
+/// To be called as CMD's user, and always: the directory `__init` inherited is seen through the host's mounts. `must`:
+/// whether it is an error that `wanted` cannot be entered.
+pub(super) fn enter(wanted: &Path, must: bool, home: &Path) -> Result<Entered, JailError> {
+    if must {
+        chdir(wanted).map_err(|e| JailError::Workdir { path: wanted.into(), source: e.into() })?;
+        return Ok(Entered { wanted: wanted.into(), got: wanted.into() });
+    }
     let candidates = [wanted, home, Path::new("/")];
     let got = candidates.into_iter().filter(|path| path.is_absolute()).find(|path| chdir(*path).is_ok());
     match got {

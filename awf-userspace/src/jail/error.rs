@@ -88,6 +88,12 @@ pub enum JailError {
     Regained { uid: u32 },
     #[error("capabilities are left after dropping them")]
     CapabilitiesLeft,
+    #[error(
+        "--container-workdir {}: the command cannot start there: {source}; it is looked up in what the command sees \
+         (--mount shows more), and its user must be able to enter it",
+        path.display()
+    )]
+    Workdir { path: PathBuf, source: io::Error },
     #[error("cannot enter any working directory, not even /: {0}")]
     Cwd(#[source] io::Error),
     #[error("cannot set up Landlock: {call}: {source}")]

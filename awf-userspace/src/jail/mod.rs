@@ -131,7 +131,7 @@ fn become_command(
     lifeline::die_with_parent()?;
     lifeline::check_unchanged(parent)?;
 
-    let found = cwd::enter(&spec.cwd, &spec.identity.home)?;
+    let found = cwd::enter(&spec.cwd, spec.cwd_must, &spec.identity.home)?;
     status.note(found.note());
     status.note(landlock::scope()?.note());
 

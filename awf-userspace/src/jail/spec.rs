@@ -25,9 +25,11 @@ pub struct InitSpec {
     pub argv: Vec<OsString>,
     /// CMD's whole environment.
     pub env: Vec<(OsString, OsString)>,
-    /// The wanted working directory; HOME, then `/`, when the user cannot enter it.
+    /// The wanted working directory; HOME, then `/`, when the user cannot enter it, unless it `must` be.
     #[serde(with = "os_path")]
     pub cwd: PathBuf,
+    #[serde(default)]
+    pub cwd_must: bool,
     pub identity: Identity,
     /// Directories, files and sockets CMD must not see. Those that do not exist are skipped.
     #[serde(with = "os_paths")]
@@ -83,6 +85,7 @@ impl InitSpec {
             argv,
             env: Vec::new(),
             cwd,
+            cwd_must: false,
             identity,
             hide: Vec::new(),
             hide_sockets: Vec::new(),

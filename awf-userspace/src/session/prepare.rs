@@ -119,6 +119,7 @@ impl Command {
             shell: &self.identity.shell,
         };
         let mut init = InitSpec::new(plan.argv.clone(), self.identity.clone(), self.cwd.clone());
+        init.cwd_must = plan.workdir.is_some();
         init.env = plan.env.finish(&facts);
         match &self.root {
             Some(root) => init.root = Some(root.clone()),
@@ -136,16 +137,20 @@ impl Command {
 
     /// Says which files that programs outside run by themselves, or that decide over the next run, are other than at
     /// the start.
+    ///
+    /// With --quiet too: nobody would look.
     pub(super) fn warn_of_startup_files(&self) {
         for path in self.startup.changed() {
             let path = path.display();
-            log::warn!(
+            log::error!(
                 "{path} was made or changed while the command ran, and programs outside run it or obey it: look at it"
             );
         }
         for path in self.decisive.changed() {
             let path = path.display();
-            log::warn!("{path} was changed while the command ran, and decides over the next run: look at it");
+            log::error!(
+                "{path} was changed while the command ran, and decides over the next run: look at it"
+            );
         }
     }
 }

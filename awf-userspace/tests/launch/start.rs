@@ -242,6 +242,10 @@ fn the_working_directory_is_the_wanted_one_or_said() {
     assert_eq!(start_in(&open.0, "/"), (open_path.to_owned(), false));
     assert_eq!(start_in(&closed.0, open_path), (open_path.to_owned(), true));
     assert_eq!(start_in(&closed.0, "/no/such/home"), ("/".to_owned(), true));
+    let mut run = command(&["/bin/pwd"]);
+    (run.init.cwd, run.init.cwd_must) = (closed.0.clone(), true);
+    let refused = run.refused();
+    assert!(refused.exit_code() == 125 && refused.to_string().contains("--container-workdir"), "{refused}");
 }
 
 #[test]

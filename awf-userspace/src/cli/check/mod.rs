@@ -118,7 +118,8 @@ fn outline(args: &CheckArgs, policy: &Policy) -> u8 {
     for line in policy.shown(MOST_RULES) {
         println!("{}", plain(&line).replace('\n', " "));
     }
-    println!("valid: {allow} allow rules, {block} block rules");
+    let rules = |count: usize| if count == 1 { "rule" } else { "rules" };
+    println!("valid: {allow} allow {}, {block} block {}", rules(allow), rules(block));
     0
 }
 
