@@ -47,6 +47,23 @@ fn the_dialling_script_reaches_the_world_without_the_firewall() {
     assert!(!procs::marked(&marker.0).is_empty(), "the daemon left the process group");
 }
 
+/// The kernel would bury their children for them, and nobody could tell how the command ended.
+#[test]
+fn a_caller_that_ignores_the_end_of_its_children_is_no_obstacle() {
+    let lab = Lab::new();
+    for run in [lab.awf(), lab.awf().machine_files(), lab.awf().host_network()] {
+        let command = run.command(&["sh", "-c", "trap; exit 7"]);
+        let mut shell = std::process::Command::new("/bin/bash");
+        shell
+            .args(["-c", "trap '' CHLD; exec \"$@\"", "bash"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        shell.current_dir(lab.dir().work());
+        let process = lab.machine().within(|| Process::spawn(&mut shell, Vec::new()));
+        run.finish(process).code(7);
+    }
+}
+
 #[test]
 fn sigkill_while_the_command_runs_leaves_it_without_network() {
     for (name, host_network) in [("isolated", false), ("host", true)] {

@@ -7,6 +7,7 @@
 //! rights of its user, minus what [`hide`] covers; an init stays behind if it has a [`terminal`].
 
 pub mod accounts;
+pub mod core_dumps;
 pub mod cwd;
 pub mod error;
 pub mod hide;
@@ -33,6 +34,7 @@ pub mod userns;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+use core_dumps::CoreDumps;
 pub use error::JailError;
 pub use identity::Identity;
 use init::Side;
@@ -108,12 +110,14 @@ fn become_command(
     let terminal = terminal::begin_session(spec.terminal.as_ref(), terminal, spec.identity.uid)?;
     stdio::hand_over(&spec.identity)?;
     restore::limits(&spec.restore)?;
+    let core_dumps = core_dumps::keep_in();
     let user_namespace = userns::make(&spec.identity)?;
     privileges::make_unreadable()?;
     privileges::empty_bounding_set()?;
     privileges::lock_securebits()?;
     privileges::no_new_privileges()?;
-    let filter = || Ok(seccomp::install(spec.private_network)?);
+    let held = seccomp::Held { groups: !spec.private_network, core_limit: core_dumps == CoreDumps::Nobody };
+    let filter = || Ok(seccomp::install(held)?);
     if (spec.root.is_some() || terminal.is_some())
         && let Side::Init(code) = init::split(ending, terminal, filter)?
     {
@@ -134,6 +138,7 @@ fn become_command(
     let found = cwd::enter(&spec.cwd, spec.cwd_must, &spec.identity.home)?;
     status.note(found.note());
     status.note(landlock::scope()?.note());
+    status.note(core_dumps.note());
 
     let program = program::Prepared::new(&spec.argv, &spec.env)?;
     status.close_all_others()?;

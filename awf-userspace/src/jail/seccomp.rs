@@ -15,7 +15,7 @@ use seccompiler::{
 #[path = "seccomp_tables.rs"]
 mod tables;
 
-use tables::{ABSENT, MULTICAST, NAMESPACE_FLAGS, REFUSED, TERMINAL_INJECTION};
+use tables::{ABSENT, LINE_DISCIPLINE, MULTICAST, NAMESPACE_FLAGS, REFUSED, TERMINAL_INJECTION};
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -40,16 +40,25 @@ pub enum FilterError {
     Install(#[from] seccompiler::Error),
 }
 
-/// Installs all filters; `private_network`: CMD has a network namespace of its own. Needs no_new_privs.
-pub(super) fn install(private_network: bool) -> Result<(), FilterError> {
-    for program in programs(private_network)? {
+/// What is refused in some runs only.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// Joining multicast groups: where CMD has no network namespace of its own.
+    pub(super) groups: bool,
+    /// Another RLIMIT_CORE: see [`super::core_dumps`].
+    pub(super) core_limit: bool,
+}
+
+/// Installs all filters. Needs no_new_privs.
+pub(super) fn install(held: Held) -> Result<(), FilterError> {
+    for program in programs(held)? {
         seccompiler::apply_filter(&program)?;
     }
     Ok(())
 }
 
 /// The compiled filters. Each one kills a process that calls with another architecture's numbers (`int 0x80`).
-fn programs(private_network: bool) -> Result<Vec<BpfProgram>, FilterError> {
+fn programs(held: Held) -> Result<Vec<BpfProgram>, FilterError> {
     let mut filters = vec![
         // Programs fall back from these: glibc to clone, event loops to epoll.
         (absent_calls(), libc::ENOSYS),
@@ -59,9 +68,13 @@ fn programs(private_network: bool) -> Result<Vec<BpfProgram>, FilterError> {
         // MPTCP falls back to TCP on it, ping to a raw socket, for which it has no privilege.
         (foreign_protocols()?, libc::EPROTONOSUPPORT),
     ];
-    if !private_network {
+    if held.groups {
         // What a machine without a route for the group answers.
         filters.push((group_options()?, libc::ENODEV));
+    }
+    if held.core_limit {
+        // As if it had been done: scripts begin by `ulimit -c 0` and end when it fails.
+        filters.push((core_limit()?, 0));
     }
     let mut programs = vec![];
     if cfg!(target_arch = "x86_64") {
@@ -90,8 +103,9 @@ fn refused_calls() -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_unshare, NAMESPACE_FLAGS.iter().map(flagged).collect::<Result<_, _>>()?);
     // The lowest byte of clone's flags is a signal number, and CLONE_NEWTIME lies in it: only clone3 can ask for it.
     rules.insert(libc::SYS_clone, clone.map(flagged).collect::<Result<_, _>>()?);
-    let inject = TERMINAL_INJECTION.iter().map(|request| rule(&[(1, Eq, *request)]));
-    rules.insert(libc::SYS_ioctl, inject.collect::<Result<_, _>>()?);
+    let requests = TERMINAL_INJECTION.iter().chain(LINE_DISCIPLINE);
+    let requests = requests.map(|request| rule(&[(1, Eq, *request)]));
+    rules.insert(libc::SYS_ioctl, requests.collect::<Result<_, _>>()?);
     // Raw sockets: the errno of a kernel without CAP_NET_RAW, which is the case every program knows.
     let not_plain = (0..=SOCK_TYPE_MASK).filter(|kind| ![STREAM, DGRAM].contains(kind));
     let raw = not_plain.flat_map(|kind| [INET, INET6].map(|family| (family, kind)));
@@ -123,6 +137,15 @@ fn foreign_protocols() -> Result<Rules, BackendError> {
 fn group_options() -> Result<Rules, BackendError> {
     let rules = MULTICAST.iter().map(|(level, name)| rule(&[(1, Eq, *level), (2, Eq, *name)]));
     Ok([(libc::SYS_setsockopt, rules.collect::<Result<_, _>>()?)].into())
+}
+
+fn core_limit() -> Result<Rules, BackendError> {
+    let core = || SeccompCondition::new(1, SeccompCmpArgLen::Dword, Eq, libc::RLIMIT_CORE.into());
+    // Asking for it has no new limit, and goes on.
+    let sets = SeccompCondition::new(2, SeccompCmpArgLen::Qword, Ne, 0)?;
+    let by_prlimit = SeccompRule::new(vec![core()?, sets])?;
+    let by_setrlimit = rule(&[(0, Eq, libc::RLIMIT_CORE.into())])?;
+    Ok([(libc::SYS_prlimit64, vec![by_prlimit]), (libc::SYS_setrlimit, vec![by_setrlimit])].into())
 }
 
 /// All of (argument, comparison, value). 32 bits: the kernel takes these arguments as `int`, so a comparison of 64

@@ -93,6 +93,11 @@ pub(super) const NAMESPACE_FLAGS: &[u64] = &[
 #[allow(clippy::unnecessary_cast, reason = "musl's requests are int")]
 pub(super) const TERMINAL_INJECTION: &[u64] = &[libc::TIOCSTI as u64, libc::TIOCLINUX as u64];
 
+/// ioctl by which a terminal, CMD's own too, gets another line discipline: the kernel loads the module of any that is
+/// asked for, and several have been ways to become root (CVE-2017-2636, CVE-2023-6546).
+#[allow(clippy::unnecessary_cast, reason = "musl's requests are int")]
+pub(super) const LINE_DISCIPLINE: &[u64] = &[libc::TIOCSETD as u64];
+
 /// Socket options by which the kernel itself sends: a report of the joined group (IGMP, MLD), whose address can
 /// carry 14 bytes of the command's to everyone on the link. No cgroup hook sees a packet that has no socket. For the
 /// host's network only: in a namespace with nothing but `lo` there is nobody to report to. Level, option

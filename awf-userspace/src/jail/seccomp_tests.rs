@@ -19,7 +19,12 @@ fn errno(errno: i32) -> u32 {
 fn verdict(arch: u32, nr: u32, args: [u64; 6]) -> u32 {
     let run = |program: BpfProgram| interpret(&program, arch, nr, args);
     let action = |value: &u32| (value & libc::SECCOMP_RET_ACTION_FULL) as i32;
-    programs(false).unwrap().into_iter().map(run).min_by_key(action).unwrap()
+    programs(Held { groups: true, core_limit: true })
+        .unwrap()
+        .into_iter()
+        .map(run)
+        .min_by_key(action)
+        .unwrap()
 }
 
 fn call(nr: i64, args: &[u64]) -> u32 {
@@ -80,7 +85,7 @@ fn groups_are_joined_in_a_namespace_of_ones_own_only() {
         assert_eq!(call(libc::SYS_setsockopt, &args), errno(libc::ENODEV));
         let mut all = [0; 6];
         all[..3].copy_from_slice(&args);
-        for program in programs(true).unwrap() {
+        for program in programs(Held { groups: false, core_limit: false }).unwrap() {
             assert_eq!(interpret(&program, NATIVE, libc::SYS_setsockopt as u32, all), ALLOW);
         }
     }
@@ -120,6 +125,7 @@ fn the_upper_half_of_an_int_does_not_matter() {
     assert_eq!(call(libc::SYS_socket, &[high | 17, 3, 0]), errno(libc::EAFNOSUPPORT));
     assert_eq!(call(libc::SYS_socket, &[high | INET, high | 3, 0]), errno(libc::EPERM));
     assert_eq!(call(libc::SYS_ioctl, &[0, high | 0x5412]), errno(libc::EPERM));
+    assert_eq!(call(libc::SYS_ioctl, &[0, high | 0x5423]), errno(libc::EPERM));
     assert_eq!(call(libc::SYS_clone, &[high | 0x1000_0000]), errno(libc::EPERM));
 }
 
@@ -190,4 +196,23 @@ fn what_programs_need_is_allowed() {
         assert_eq!(call(nr, &[]), ALLOW, "{nr}");
     }
     assert_eq!(call(libc::SYS_ioctl, &[0, 0x5413]), ALLOW);
+}
+
+#[test]
+fn the_core_limit_is_asked_for_and_seems_to_be_set() {
+    let (done, high) = (errno(0), 0xdead_beef_0000_0000);
+    for limit in [1, high] {
+        assert_eq!(call(libc::SYS_prlimit64, &[0, 4, limit, 0]), done);
+        assert_eq!(call(libc::SYS_prlimit64, &[7, high | 4, limit, 1]), done);
+    }
+    assert_eq!(call(libc::SYS_setrlimit, &[high | 4, 1]), done);
+    assert_eq!(call(libc::SYS_prlimit64, &[0, 4, 0, 1]), ALLOW);
+    for other in [0, 3, 5, 7] {
+        assert_eq!(call(libc::SYS_prlimit64, &[0, other, 1, 0]), ALLOW);
+        assert_eq!(call(libc::SYS_setrlimit, &[other, 1]), ALLOW);
+    }
+    let args = [0, 4, 1, 0, 0, 0];
+    for program in programs(Held { groups: false, core_limit: false }).unwrap() {
+        assert_eq!(interpret(&program, NATIVE, libc::SYS_prlimit64 as u32, args), ALLOW);
+    }
 }

@@ -65,6 +65,8 @@ impl BlockedSignals {
                 ours.push(*signal);
             }
         }
+        // A caller that ignores it would have the kernel bury our children, and how they ended with them.
+        signalfd::set_default(Named::CHILD)?;
         let mask = SignalMask::of(&ours);
         let original = signalfd::block(mask)?;
         signalfd::block(SignalMask::of(quiet))?;

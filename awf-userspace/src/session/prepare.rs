@@ -56,7 +56,7 @@ pub(super) struct Command {
     sockets: Vec<PathBuf>,
     root: Option<RootfsPlan>,
     startup: StartupFiles,
-    /// Where nothing keeps them: files that decide over the next run.
+    /// Files that decide over the next run, where nothing keeps them.
     decisive: StartupFiles,
 }
 
@@ -93,7 +93,7 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     if root.is_none() {
         unix::check_hidden(identity.uid, &allowed)?;
     }
-    let decisive = StartupFiles::of(view::decisive(plan, &here).filter(|_| root.is_none()));
+    let decisive = StartupFiles::of(view::decisive(plan, &here), root.is_none());
     let cwd = plan.workdir.clone().unwrap_or(here);
     let home = Some(&identity.home).filter(|_| !home_on_tmpfs);
     let look = |home: &PathBuf| StartupFiles::look(home, &plan.jail.config_dirs, root.is_none());

@@ -158,8 +158,8 @@ mod tests {
             join_groups(&mut identity, &accounts, sockets);
             identity.groups
         };
-        let socket = [path.clone()];
-        let (member, none, stranger) = (groups(1000, &socket), groups(1000, &[]), groups(1001, &socket));
+        let socket = std::slice::from_ref(&path);
+        let (member, none, stranger) = (groups(1000, socket), groups(1000, &[]), groups(1001, socket));
         fs::remove_file(&path).unwrap();
         assert_eq!(member, [own]);
         assert!(none.is_empty() && stranger.is_empty());

@@ -83,6 +83,23 @@ fn what_is_new_of_it_is_said_at_the_end() {
     out.ok().stderr_contains("home/.bash_profile was made or changed");
 }
 
+/// A file has no place, and a mount lies upon a name: by another name it stays writable, and is watched.
+#[test]
+fn what_is_changed_by_another_name_is_said() {
+    let lab = Lab::new();
+    plant(&lab, &[".bashrc", ".profile"]);
+    let (home, policy) = (lab.dir().home(), lab.dir().file("allow", "allowed.test\n"));
+    fs::hard_link(home.join(".bashrc"), home.join("backup")).expect("link it");
+    fs::hard_link(&policy, lab.dir().work().join("allow~")).expect("link it");
+    let run = lab.awf().args(["--allow-domains-file", "allow"]);
+    run.sh("true").ok().stderr_lacks("changed while");
+    let out =
+        run.sh("! (echo evil >> ~/.bashrc) 2>/dev/null; echo evil >> ~/backup; echo evil.test >> allow~");
+    out.ok().stderr_contains("home/.bashrc was made or changed while the command ran");
+    out.stderr_contains("allow was changed while the command ran, and decides over the next run");
+    out.stderr_lacks(".profile");
+}
+
 #[test]
 fn a_mount_makes_it_writable_again() {
     let lab = Lab::new();

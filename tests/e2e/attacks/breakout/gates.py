@@ -1,4 +1,6 @@
 # System calls by which one leaves a jail; numbers of x86-64 and AArch64.
+import fcntl, termios
+
 NUMBERS = {
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "setns": (308, 268),
     "open_tree": (428, 428), "open_tree_attr": (467, 467), "move_mount": (429, 429), "fsopen": (430, 430),
@@ -31,3 +33,11 @@ for flag, bit in {"ns": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0
         attempt("clone_" + flag, clone)
 attempt("mknod_char", lambda: os.mknod("%s/c-%d" % (os.environ["SCRATCH"], os.getpid()), 0o20666, os.makedev(1, 3)))
 attempt("mknod_block", lambda: os.mknod("%s/b-%d" % (os.environ["SCRATCH"], os.getpid()), 0o60666, os.makedev(254, 0)))
+
+
+def line_discipline():
+    _, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSETD, b"\0\0\0\0")
+
+
+attempt("line_discipline", line_discipline)

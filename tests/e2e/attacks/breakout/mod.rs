@@ -1,6 +1,7 @@
 //! Ways out of the jail that need no network. Each test is a list of tries (Python, beside this file), made without
 //! awf-bpf, where they must succeed or the list proves nothing, and inside, where none may; with `--chroot off` too.
 
+mod crashes;
 mod decisive;
 mod files;
 mod handed;
