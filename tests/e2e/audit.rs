@@ -177,3 +177,34 @@ fn bytes_that_would_forge_a_line_do_not() {
     assert!(out.records(&[("host", "forged.test".into())]).is_empty(), "{out}");
     out.fails().denied("denied.test", "not_in_allowlist");
 }
+
+/// In a directory of the caller's, who is the command's user, as with `sudo awf-bpf exec --audit-dir logs`.
+#[test]
+fn a_record_in_the_workspace_is_the_callers_and_not_the_commands() {
+    let lab = Lab::new();
+    let logs = lab.dir().work().join("some/logs");
+    std::fs::create_dir_all(&logs).expect("make it");
+    lab.bare().as_root().sh(&format!("chown -R {UID}:{UID} some")).ok();
+    let script = "curl -s https://denied.test/ || true; cat some/logs/audit.jsonl; ls some/logs; \
+        mv some/logs/audit.jsonl away; echo forged > some/logs/audit.jsonl; \
+        mv some/logs away; mv some else && mkdir -p some/logs && echo forged > some/logs/audit.jsonl";
+    let uid = UID.to_string();
+    let sudo = lab.awf().allow("allowed.test").outer_env("SUDO_UID", &uid).outer_env("SUDO_GID", &uid);
+    for (dir, run) in [("some/logs", &sudo), ("new/logs", &sudo), ("some/logs", &sudo.clone().host_network())]
+    {
+        let out = run.clone().audit_in(dir).run(&["bash", "-c", &script.replace("some/logs", dir)]);
+        out.stdout_is("").stderr_lacks("records are gone");
+        let text =
+            std::fs::read_to_string(lab.dir().work().join(dir).join("audit.jsonl")).expect("it is there");
+        out.check(text.contains("denied.test") && !text.contains("forged"), || {
+            format!("the record, not {text}")
+        });
+    }
+    // Without a root of its own the name above it may still be changed, which is found out.
+    let out = sudo.machine_files().audit_in("some/logs").run(&[
+        "bash",
+        "-c",
+        &script.replace("mv some else", "false"),
+    ]);
+    out.stdout_is("").stderr_lacks("records are gone");
+}

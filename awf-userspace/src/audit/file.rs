@@ -174,7 +174,11 @@ fn same_file(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
-fn open_dir(dir: &Path, invoker: Option<Invoker>) -> Result<File, AuditError> {
+/// Makes the directory of the records, if need be, and opens it.
+///
+/// # Errors
+/// When somebody other than this user and `invoker` could replace the records.
+pub fn open_dir(dir: &Path, invoker: Option<Invoker>) -> Result<File, AuditError> {
     let create = |e| AuditError::CreateDir(dir.to_owned(), e);
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(create)?;

@@ -10,7 +10,7 @@ mod sink;
 pub mod summary;
 
 pub use error::AuditError;
-pub use file::{FILE_NAME, Invoker};
+pub use file::{FILE_NAME, Invoker, open_dir};
 pub use record::{Decision, EventId, EventKind, ProcessInfo, Record, Recorder};
 pub use sink::JsonSink;
 pub use summary::Summary;

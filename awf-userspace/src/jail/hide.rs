@@ -49,6 +49,8 @@ const SERVICES_IN_RUN: &[&str] = &[
 const SERVICES_ELSEWHERE: &[&str] = &[
     "/var/lib/lxd/unix.socket", "/var/snap/lxd/common/lxd/unix.socket", "/var/lib/incus/unix.socket",
     "/var/lib/sss/pipes", "/tmp/.X11-unix", "/tmp/.ICE-unix",
+    // No service: records, which whoever called sudo may read.
+    "/var/log/awf-bpf",
 ];
 
 /// Covers every path of `hide` that exists, and makes `home` beneath one of the covers.

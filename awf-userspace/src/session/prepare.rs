@@ -15,7 +15,7 @@ use super::{
     view::{self, For},
 };
 use crate::{
-    audit::{Invoker, JsonSink},
+    audit::{self, Invoker, JsonSink},
     config::{NetworkMode, RunFacts, SessionPlan},
     dns::{PORT, Upstream, parse_resolv_conf},
     jail::{
@@ -50,6 +50,8 @@ pub(super) struct Command {
     identity: Identity,
     home_on_tmpfs: bool,
     cwd: PathBuf,
+    /// Where its record goes, if that was said.
+    audit: Option<PathBuf>,
     /// Unix sockets that the command may use.
     allowed: Vec<PathBuf>,
     /// Others that processes outside serve.
@@ -83,12 +85,20 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     if choice.home_on_tmpfs {
         identity.home = HOME.into();
     }
+    let audit = audit_dir(plan, &here)?;
     let allowed = unix::sockets(&plan.jail.unix)?;
     unix::join_groups(&mut identity, &accounts, &allowed);
     let table = fs::read("/proc/net/unix").map_err(SessionError::UnixSockets)?;
     let sockets = unix::without(unix_sockets::served(&table), &allowed);
     let home_on_tmpfs = choice.home_on_tmpfs;
-    let of = For { identity: &identity, accounts: &accounts, home_on_tmpfs, here: &here, sockets: &sockets };
+    let of = For {
+        identity: &identity,
+        accounts: &accounts,
+        home_on_tmpfs,
+        here: &here,
+        audit: audit.as_deref(),
+        sockets: &sockets,
+    };
     let root = view::root(plan, of)?;
     if root.is_none() {
         unix::check_hidden(identity.uid, &allowed)?;
@@ -98,7 +108,7 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     let home = Some(&identity.home).filter(|_| !home_on_tmpfs);
     let look = |home: &PathBuf| StartupFiles::look(home, &plan.jail.config_dirs, root.is_none());
     let startup = home.map(look).unwrap_or_default();
-    Ok(Command { identity, home_on_tmpfs, cwd, allowed, sockets, root, startup, decisive })
+    Ok(Command { identity, home_on_tmpfs, cwd, audit, allowed, sockets, root, startup, decisive })
 }
 
 impl Command {
@@ -126,6 +136,7 @@ impl Command {
             None => {
                 init.hide = unix::without(hide::services(self.identity.uid), &self.allowed);
                 init.hide.extend(Terminal::paths());
+                init.hide.extend(self.audit.clone());
                 init.hide_sockets.clone_from(&self.sockets);
             }
         }
@@ -218,10 +229,21 @@ pub(super) fn audit(plan: &SessionPlan, id: &str) -> Result<JsonSink, SessionErr
     if plan.audit_dir.is_none() {
         fs::create_dir_all(AUDIT).map_err(|source| SessionError::AuditDir { path: AUDIT.into(), source })?;
     }
+    Ok(JsonSink::create(&dir, id, invoker(plan))?)
+}
+
+/// The directory that was named for it. It is made before the command's view of files is planned: it may be the
+/// invoker's own, who may be the command's user, and must be hidden then.
+fn audit_dir(plan: &SessionPlan, here: &Path) -> Result<Option<PathBuf>, SessionError> {
+    let Some(dir) = &plan.audit_dir else { return Ok(None) };
+    audit::open_dir(dir, invoker(plan))?;
+    Ok(Some(here.join(dir)))
+}
+
+fn invoker(plan: &SessionPlan) -> Option<Invoker> {
     let id_of = |text: &Option<String>| text.as_deref().and_then(|t| t.parse().ok());
-    let invoker = id_of(&plan.identity.sudo_uid).zip(id_of(&plan.identity.sudo_gid));
-    let invoker = invoker.map(|(uid, gid)| Invoker { uid, gid });
-    Ok(JsonSink::create(&dir, id, invoker)?)
+    let ids = id_of(&plan.identity.sudo_uid).zip(id_of(&plan.identity.sudo_gid));
+    ids.map(|(uid, gid)| Invoker { uid, gid })
 }
 
 /// The addresses of this host, which are nobody's to reach through the proxy.

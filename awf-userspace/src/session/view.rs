@@ -29,6 +29,8 @@ pub(super) struct For<'a> {
     pub(super) home_on_tmpfs: bool,
     /// Where awf-bpf was started.
     pub(super) here: &'a Path,
+    /// Where the record goes, if that was said.
+    pub(super) audit: Option<&'a Path>,
     /// Unix sockets that processes outside serve.
     pub(super) sockets: &'a [PathBuf],
 }
@@ -76,7 +78,13 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         own: Own { writable: plan.jail.own.clone(), read_only: plan.jail.own_caches.clone() },
         tool_caches: plan.jail.tool_caches.clone(),
         config_dirs: plan.jail.config_dirs.clone(),
-        secrets: plan.jail.secrets.iter().map(|path| of.here.join(path)).collect(),
+        secrets: plan
+            .jail
+            .secrets
+            .iter()
+            .map(|path| of.here.join(path))
+            .chain(of.audit.map(Into::into))
+            .collect(),
         keep: keep(plan, of.here),
         mounts: plan.jail.mounts.iter().map(mount).collect(),
         unix: plan.jail.unix.clone(),
