@@ -34,28 +34,6 @@ const LINKS: [(&str, &str); 7] = [
     ("/var/lock", "/run/lock"),
 ];
 
-/// File systems of the kernel that show more than CMD's own namespaces; below a directory that is bound they are
-/// covered.
-const KERNEL_TYPES: [&str; 17] = [
-    "proc",
-    "sysfs",
-    "cgroup",
-    "cgroup2",
-    "devtmpfs",
-    "devpts",
-    "bpf",
-    "debugfs",
-    "tracefs",
-    "securityfs",
-    "configfs",
-    "efivarfs",
-    "pstore",
-    "rpc_pipefs",
-    "binfmt_misc",
-    "nsfs",
-    "fusectl",
-];
-
 /// Something that goes over a path of the new root.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
@@ -170,7 +148,7 @@ fn homes(wanted: &Wanted, facts: &Facts, root: &Root<'_>, notes: &mut Vec<String
             items.extend(own("the working directory", walk, wanted, root, notes));
         }
     }
-    let usable = |walk: &Walk| walk.kind == Kind::Directory && !check::is_reserved(&walk.path);
+    let usable = |walk: &Walk| walk.kind == Kind::Directory && !is_foreign(&walk.path, facts);
     let mut show = |path: &PathBuf, writable, own: bool| {
         let is_fit = |walk: &Walk| usable(walk) && (!own || walk.uid == wanted.uid);
         if let Some(walk) = facts.walk(path).filter(is_fit) {
@@ -183,10 +161,15 @@ fn homes(wanted: &Wanted, facts: &Facts, root: &Root<'_>, notes: &mut Vec<String
     items
 }
 
+/// Whether `path` holds more than one user's files, by its name or by what is mounted there (another /proc).
+fn is_foreign(path: &Path, facts: &Facts) -> bool {
+    check::is_reserved(path) || facts.is_kernels(path)
+}
+
 /// A directory of the user's, writable; not what holds more than that, and not what is somebody else's in a
 /// directory that everybody shares.
 fn own(name: &str, walk: Walk, wanted: &Wanted, root: &Root<'_>, notes: &mut Vec<String>) -> Option<Item> {
-    if check::is_reserved(&walk.path) {
+    if is_foreign(&walk.path, root.facts) {
         let path = walk.path.display();
         notes.push(format!("{name} {path} holds more than the command's files: it is not shown (--mount)"));
         return None;
@@ -250,7 +233,7 @@ fn emit(root: &mut Root<'_>, item: &Item, wanted: &Wanted) -> Result<(), RootfsE
 }
 
 fn kernel_file_systems(root: &mut Root<'_>, facts: &Facts) {
-    let foreign = facts.mounts.iter().filter(|mount| KERNEL_TYPES.contains(&mount.fs_type.as_str()));
+    let foreign = facts.mounts.iter().filter(|mount| mount.is_kernels());
     for mount in foreign {
         let dir = facts.walk(&mount.at).is_none_or(|walk| walk.kind == Kind::Directory);
         let areas: Vec<Area> = root.areas.clone();

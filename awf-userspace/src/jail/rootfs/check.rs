@@ -51,6 +51,9 @@ fn check(mount: &UserMount, wanted: &Wanted, facts: &Facts) -> Result<bool, Root
         let (component, instead) = (component.clone(), walk.path.clone());
         return Err(RootfsError::SourceLink { mount: mount.clone(), component, instead });
     }
+    if facts.is_kernels(source) {
+        return Err(RootfsError::Forbidden { mount: mount.clone(), path: source.clone() });
+    }
     let root = Path::new("/");
     for path in [source, target] {
         let kernels = KERNEL.iter().chain(&[STATE]).any(|tree| path.starts_with(tree));

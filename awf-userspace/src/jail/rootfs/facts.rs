@@ -35,6 +35,34 @@ pub struct MountPoint {
     pub root: PathBuf,
 }
 
+/// File systems of the kernel that show more than CMD's own namespaces; below a directory that is bound they are
+/// covered, and nothing in them is shown.
+const KERNEL_TYPES: [&str; 17] = [
+    "proc",
+    "sysfs",
+    "cgroup",
+    "cgroup2",
+    "devtmpfs",
+    "devpts",
+    "bpf",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "configfs",
+    "efivarfs",
+    "pstore",
+    "rpc_pipefs",
+    "binfmt_misc",
+    "nsfs",
+    "fusectl",
+];
+
+impl MountPoint {
+    pub(super) fn is_kernels(&self) -> bool {
+        KERNEL_TYPES.contains(&self.fs_type.as_str())
+    }
+}
+
 /// The host, as far as it was looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -117,6 +145,11 @@ impl Facts {
         let others = others.filter_map(|mount| Some((mount, name(mount)?))).filter(visible);
         names.extend(others.map(|(_, name)| name));
         names
+    }
+
+    /// Whether `path`, which has no links in it, lies in a file system of the kernel.
+    pub(super) fn is_kernels(&self, path: &Path) -> bool {
+        self.mount_of(path).is_some_and(MountPoint::is_kernels)
     }
 
     /// The mount that `path` lies in: of several at one place the last.

@@ -307,6 +307,26 @@ fn kernel_file_systems_below_a_bound_directory_are_covered() {
     assert_eq!(seen(&plan), ["/usr ro", "/etc ro", "/home/u rw", "/home/u/chroot/proc hidden"]);
 }
 
+/// As a working directory, a HOME, a tool cache or a mount, by whatever name: a process's directory leads everywhere.
+#[test]
+fn nothing_in_another_mount_of_a_kernel_file_system_is_shown() {
+    let place = "/home/u/chroot/proc/7";
+    let mut facts = host(&[MERGED, &["/home/u/chroot/proc/7/"]].concat());
+    facts.mounts.push(mount_point("/", "ext4", "8:1", "/"));
+    facts.mounts.push(mount_point("/home/u/chroot/proc", "proc", "0:4", "/"));
+    let mut wanted = wanted();
+    wanted.workspaces.push(place.into());
+    wanted.tool_caches.push(place.into());
+    wanted.own.writable.push(place.into());
+    let plan = RootfsPlan::new(&wanted, &facts).unwrap();
+    assert_eq!(seen(&plan), ["/usr ro", "/etc ro", "/home/u rw", "/home/u/chroot/proc hidden"]);
+    wanted.home = Home::Host(place.into());
+    assert_eq!(seen(&RootfsPlan::new(&wanted, &facts).unwrap()), ["/usr ro", "/etc ro", "/home/u/proj rw"]);
+    wanted.mounts = vec![UserMount { source: place.into(), target: "/x".into(), writable: false }];
+    let errors = RootfsPlan::new(&wanted, &facts).unwrap_err();
+    assert!(matches!(&errors[..], [RootfsError::Forbidden { .. }]), "{errors:?}");
+}
+
 #[test]
 fn our_resolv_conf_is_put_where_the_hosts_link_leads() {
     let mut wanted = wanted();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use harness::{Lab, workdir::UID};
-use rustix::mount::mount_bind;
+use rustix::mount::{MountFlags, mount, mount_bind};
 
 const CANARY: &str = "canary-77aa";
 
@@ -124,6 +124,27 @@ fn what_hides_credentials_cannot_be_moved_for_a_later_run() {
     lab.awf().sh(search).ok().stdout_is("");
     lab.bare().sh(first).ok();
     lab.awf().sh(search).ok().stdout_contains(CANARY);
+}
+
+/// Its files, its memory and its limits are below it, and it is the command's user's.
+#[test]
+fn a_process_outside_is_no_working_directory() {
+    let lab = Lab::new();
+    let process = super::bystander(&lab);
+    let proc = lab.dir().work().join("chroot/proc");
+    fs::create_dir_all(&proc).expect("make it");
+    lab.machine().within(|| {
+        mount("proc", &proc, "proc", MountFlags::empty(), None).expect("mount a second /proc");
+    });
+    let place = proc.join(process.pid().as_raw_nonzero().to_string());
+    let attack = "set +e; pwd; ls root/ status 2>/dev/null; (echo 1 > oom_score_adj) 2>/dev/null; true";
+    lab.bare().cwd(&place).sh(attack).ok().stdout_contains("status").stdout_contains("usr");
+    let home = lab.dir().home().display().to_string();
+    lab.awf().cwd(&place).sh(attack).ok().stdout_is(&format!("{home}\n"));
+    let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", process.pid().as_raw_nonzero()));
+    assert_eq!(score.expect("it lives"), "1\n", "from outside");
+    let out = lab.awf().args(["--mount", &format!("{}:/mnt/p", place.display())]).run(&["true"]);
+    out.code(125).stderr_contains("belongs to the kernel");
 }
 
 /// HOME mounted a second time: credentials are hidden there as well.
