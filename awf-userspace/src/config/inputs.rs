@@ -80,8 +80,13 @@ impl Inputs {
 
     /// A file the caller's environment names: it must be the caller's, since we read it with root's rights.
     fn callers_file(&self, path: &Path) -> Result<Bytes, String> {
+        // There are devices that do something by being opened.
+        if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+            return Err("not a file".to_owned());
+        }
         // Whatever it is by now, opening it must not wait.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = File::options().read(true).custom_flags(flags).open(path);
         let file = file.map_err(|error| error.to_string())?;
         let meta = file.metadata().map_err(|error| error.to_string())?;
         let caller: Option<u32> = self.var("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok());

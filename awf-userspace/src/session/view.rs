@@ -12,6 +12,7 @@ use crate::{
     jail::{
         Identity,
         accounts::Accounts,
+        hide,
         rootfs::{Home, Own, RootfsPlan, UserMount, Wanted},
         survey,
     },
@@ -78,13 +79,7 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         own: Own { writable: plan.jail.own.clone(), read_only: plan.jail.own_caches.clone() },
         tool_caches: plan.jail.tool_caches.clone(),
         config_dirs: plan.jail.config_dirs.clone(),
-        secrets: plan
-            .jail
-            .secrets
-            .iter()
-            .map(|path| of.here.join(path))
-            .chain(of.audit.map(Into::into))
-            .collect(),
+        secrets: secrets(plan, of),
         keep: keep(plan, of.here),
         mounts: plan.jail.mounts.iter().map(mount).collect(),
         unix: plan.jail.unix.clone(),
@@ -93,6 +88,13 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         etc: etc(of).map_err(SessionError::Accounts)?,
         sockets: of.sockets.into(),
     })
+}
+
+/// What the caller's environment names, the record, and the usual places of services: a terminal multiplexer that starts
+/// later has its socket in the shared /tmp.
+fn secrets(plan: &SessionPlan, of: For<'_>) -> Vec<PathBuf> {
+    let named = plan.jail.secrets.iter().map(|path| of.here.join(path));
+    named.chain(of.audit.map(Into::into)).chain(hide::services(of.identity.uid)).collect()
 }
 
 /// What is run outside while the command runs, and later: we ourselves, as root the next time, and what that run is made

@@ -130,6 +130,40 @@ fn a_socket_made_later_outside_the_view_is_out_of_reach() {
     }
 }
 
+/// A terminal multiplexer of the user's, started later: who talks to it types outside.
+#[test]
+fn a_multiplexer_in_the_shared_tmp_is_out_of_reach() {
+    struct Place(String);
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+    let lab = Lab::new();
+    let (place, go) = (Place(format!("/tmp/tmux-{UID}")), lab.dir().work().join("go"));
+    fs::create_dir_all(&place.0).expect("make its directory");
+    chown(&place.0, Some(UID), Some(UID)).expect("give it to the user");
+    let late = format!("{}/late", place.0);
+    tools::succeed(Command::new(tools::require("mkfifo")).args(["-m", "666"]).arg(&go));
+    let script = "import os, socket, sys\nopen(sys.argv[1]).read()\ns = socket.socket(socket.AF_UNIX)\n\
+        try: s.connect(sys.argv[2]); print('connected')\nexcept OSError as e: print('refused')\n\
+        try: os.rename(os.path.dirname(sys.argv[2]), '/tmp/tmux-away-%d' % os.getuid()); print('moved')\nexcept OSError: pass";
+    let words = ["/usr/bin/python3", "-c", script, &go.display().to_string(), &late];
+    let shared = lab.awf().args(["--share-tmp"]);
+    let mounted = lab.awf().args(["--mount", "/tmp:/tmp"]);
+    for (run, wanted) in [(shared, "refused\n"), (mounted, "refused\n"), (lab.bare(), "connected\nmoved\n")] {
+        let process = run.spawn(&words);
+        let gate = fs::OpenOptions::new().write(true).open(&go).expect("open the gate");
+        let listener = UnixListener::bind(&late).expect("listen");
+        fs::set_permissions(&late, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("for all");
+        drop(gate);
+        run.finish(process).ok().stdout_is(wanted);
+        drop(listener);
+        let _ = fs::remove_file(&late);
+    }
+    let _ = fs::remove_dir_all(format!("/tmp/tmux-away-{UID}"));
+}
+
 /// In awf-bpf's own process, by the loader, before it is replaced by anything: opens its file to write, then again when
 /// it runs no more.
 const OVERWRITE: &str = r#"
