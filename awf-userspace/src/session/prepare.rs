@@ -97,6 +97,7 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
         home_on_tmpfs,
         here: &here,
         audit: audit.as_deref(),
+        allowed: &allowed,
         sockets: &sockets,
     };
     let root = view::root(plan, of)?;

@@ -6,7 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::jail::{Identity, accounts::Accounts, hide, rootfs::walk, survey};
+use crate::jail::{
+    Identity,
+    accounts::Accounts,
+    hide,
+    rootfs::{Entry, walk},
+    survey,
+};
 
 /// The run's own state, and that of others.
 const OURS: &str = "/run/awf-bpf";
@@ -27,6 +33,8 @@ pub enum AllowUnixError {
         path = .path.display(), link = .link.display(), real = .real.display()
     )]
     Link { path: PathBuf, link: PathBuf, real: PathBuf },
+    #[error("--allow-unix {path}: it was exchanged while awf-bpf started", path = .0.display())]
+    Exchanged(PathBuf),
     #[error("--allow-unix {path}: it is awf-bpf's own", path = .0.display())]
     Ours(PathBuf),
     #[error(
@@ -61,6 +69,24 @@ fn socket(path: &Path) -> Result<PathBuf, AllowUnixError> {
     }
     log::warn!("--allow-unix {}: what serves it is not behind the firewall{}", real.display(), opens(&real));
     Ok(real)
+}
+
+/// That `paths` still lead to what [`sockets`] found, as `entry` says it now: by a link that is put there after the check,
+/// a user would have another one.
+///
+/// # Errors
+/// [`AllowUnixError::Exchanged`].
+pub(super) fn check_same(
+    paths: &[PathBuf],
+    found: &[PathBuf],
+    entry: impl Fn(&Path) -> Option<Entry>,
+) -> Result<(), AllowUnixError> {
+    let is_same =
+        |(path, real): &(&PathBuf, &PathBuf)| walk(path, &entry).is_some_and(|way| way.path == **real);
+    match paths.iter().zip(found).find(|pair| !is_same(pair)) {
+        None => Ok(()),
+        Some((path, _)) => Err(AllowUnixError::Exchanged(path.clone())),
+    }
 }
 
 /// What else a socket gives.
@@ -134,6 +160,22 @@ mod tests {
         assert!(matches!(by_user, Err(AllowUnixError::Link { real: to, .. }) if to == real));
         assert!(matches!(other, Err(AllowUnixError::NoSocket(_))));
         assert!(matches!(gone, Err(AllowUnixError::Missing(_))));
+    }
+
+    #[test]
+    fn what_is_exchanged_after_the_check_is_refused() {
+        let dir = std::env::temp_dir().join(format!("awf-bpf-same-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let (asked, other) = ([dir.join("s")], dir.join("other"));
+        let _served = [&asked[0], &other].map(|path| UnixListener::bind(path).unwrap());
+        let found = sockets(&asked).unwrap();
+        let before = check_same(&asked, &found, survey::entry);
+        fs::remove_file(&asked[0]).unwrap();
+        symlink(&other, &asked[0]).unwrap();
+        let after = check_same(&asked, &found, survey::entry);
+        fs::remove_dir_all(&dir).unwrap();
+        assert!(before.is_ok());
+        assert!(matches!(after, Err(AllowUnixError::Exchanged(path)) if path == asked[0]));
     }
 
     #[test]

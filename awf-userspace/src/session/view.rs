@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::SessionError;
+use super::{SessionError, unix};
 use crate::{
     config::{Chroot, SessionPlan},
     jail::{
@@ -32,7 +32,9 @@ pub(super) struct For<'a> {
     pub(super) here: &'a Path,
     /// Where the record goes, if that was said.
     pub(super) audit: Option<&'a Path>,
-    /// Unix sockets that processes outside serve.
+    /// What `--allow-unix` was found to lead to.
+    pub(super) allowed: &'a [PathBuf],
+    /// Other unix sockets that processes outside serve.
     pub(super) sockets: &'a [PathBuf],
 }
 
@@ -46,6 +48,7 @@ pub(super) fn root(plan: &SessionPlan, of: For<'_>) -> Result<Option<RootfsPlan>
     }
     let wanted = wanted(plan, of)?;
     let facts = survey::look(&wanted).map_err(SessionError::MountTable)?;
+    unix::check_same(&wanted.unix, of.allowed, |path| facts.entries.get(path).cloned())?;
     let root = RootfsPlan::new(&wanted, &facts).map_err(SessionError::Mounts)?;
     root.notes.iter().for_each(|note| log::info!("{note}"));
     let unseen = unseen(&root, plan.env.path());

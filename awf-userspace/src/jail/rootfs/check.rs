@@ -7,7 +7,7 @@ use super::facts::{Facts, Kind};
 use super::wanted::{SYSTEM, UserMount, Wanted};
 
 /// The kernel's own trees: the new root has its own ones.
-const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+pub(super) const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// What awf-bpf keeps outside, and makes inside.
 const STATE: &str = "/run/awf-bpf";
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::area::{Area, covering, join};
 use super::build::PLAIN;
+use super::check::KERNEL;
 use super::facts::{Facts, Kind, Walk};
 use super::wanted::UserMount;
 use super::{KernelFs, RootfsError, Step};
@@ -84,7 +85,9 @@ impl<'a> Root<'a> {
     /// The links that lead to `walk`'s end, where they are not the host's own.
     pub(super) fn links(&mut self, walk: &Walk) {
         for (at, to) in &walk.links {
-            if covering(&self.areas, at).is_some_and(|area| area.from.is_none()) {
+            // /proc/self is there already, and is another one inside.
+            let kernels = KERNEL.iter().any(|tree| at.starts_with(tree));
+            if !kernels && covering(&self.areas, at).is_some_and(|area| area.from.is_none()) {
                 self.link(at, to);
             }
         }
