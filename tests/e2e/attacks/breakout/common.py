@@ -41,7 +41,11 @@ def gate(name, number, *words):
 
 def opened(name, path, flags=os.O_RDONLY):
     def call():
-        fd = os.open(path, flags | os.O_NONBLOCK)
-        os.close(fd)
+        try:
+            os.close(os.open(path, flags | os.O_NONBLOCK))
+        except OSError as error:
+            # Somebody runs it just now: it could be written to a moment later.
+            if error.errno != errno.ETXTBSY:
+                raise
 
     attempt(name, call)
