@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{
     hosts::{GATEWAY_V4, GATEWAY_V6},
     ns::Namespace,
+    patience::stretch,
 };
 
 /// How long the kernel may take; a guard against hangs.
@@ -33,7 +34,7 @@ fn wait_for_echo(gateway: IpAddr) {
     let socket =
         Socket::new(domain, Type::RAW, Some(protocol)).expect("open a raw socket (the tests need root)");
     socket.set_read_timeout(Some(Duration::from_millis(10))).expect("set a timeout");
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + stretch(LIMIT);
     let mut packet = [0; 256];
     while Instant::now() < end {
         // Refused as long as the kernel has no route or no source address yet.

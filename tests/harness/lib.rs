@@ -22,6 +22,7 @@ pub mod ns;
 pub mod origin;
 pub mod output;
 pub mod packages;
+pub mod patience;
 pub mod pki;
 pub mod process;
 pub mod procs;

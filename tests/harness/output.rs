@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::process::Ended;
+use crate::{patience::stretch, process::Ended};
 
 /// A denial must come sooner than this; a guard against hangs, not a measurement.
 pub const FAST: Duration = Duration::from_secs(5);
@@ -77,7 +77,8 @@ impl Output {
     /// It ended sooner than [`FAST`].
     #[track_caller]
     pub fn fast(&self) -> &Self {
-        self.check(self.elapsed() < FAST, || format!("an end in less than {FAST:?}"))
+        let fast = stretch(FAST);
+        self.check(self.elapsed() < fast, || format!("an end in less than {fast:?}"))
     }
 
     #[track_caller]

@@ -13,7 +13,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open},
 };
 
-use crate::seen::Seen;
+use crate::{patience::stretch, seen::Seen};
 
 /// A running process, leader of its own process group; killed with the group when dropped.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Process {
     /// Waits for the end of this one process; false if it still runs after `limit`.
     #[must_use]
     pub fn wait_exit(&self, limit: Duration) -> bool {
-        wait_readable(&self.pidfd, limit)
+        wait_readable(&self.pidfd, stretch(limit))
     }
 
     /// Waits for the end of the process and of everything that holds its stdout or stderr.
@@ -92,6 +92,7 @@ impl Process {
     /// If it outlives `limit`, counted from its start; the group is killed first.
     #[track_caller]
     pub fn finish(mut self, limit: Duration) -> Ended {
+        let limit = stretch(limit);
         let left = || limit.saturating_sub(self.started.elapsed());
         let exited = wait_readable(&self.pidfd, left());
         let elapsed = self.started.elapsed();

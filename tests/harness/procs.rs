@@ -7,7 +7,7 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::process::wait_readable;
+use crate::{patience::stretch, process::wait_readable};
 
 /// Kills whatever still carries the marker when dropped: a test that fails leaves nothing running.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub fn marked(marker: &str) -> Vec<Pid> {
 /// Waits until no process carries the marker; those still there when `limit` is over.
 #[must_use]
 pub fn wait_gone(marker: &str, limit: Duration) -> Vec<Pid> {
-    let end = Instant::now() + limit;
+    let end = Instant::now() + stretch(limit);
     loop {
         let alive = marked(marker);
         let left = end.saturating_duration_since(Instant::now());

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::patience::stretch;
+
 /// An append-only list shared by a server and a test.
 #[derive(Debug)]
 pub struct Seen<T>(Arc<(Mutex<Vec<T>>, Condvar)>);
@@ -40,7 +42,7 @@ impl<T: Clone> Seen<T> {
 
     /// What `find` makes of all entries, as soon as it makes something of them, now or within `limit`.
     pub fn wait_until<R>(&self, limit: Duration, find: impl Fn(&[T]) -> Option<R>) -> Option<R> {
-        let end = Instant::now() + limit;
+        let end = Instant::now() + stretch(limit);
         let mut entries = self.lock();
         loop {
             if let Some(found) = find(&entries) {

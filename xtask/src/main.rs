@@ -9,6 +9,7 @@ mod setup;
 mod soak;
 mod test;
 mod tidy;
+mod vm;
 
 use std::{env::consts::ARCH, process::ExitCode};
 
@@ -25,6 +26,7 @@ cargo xtask VERB
   deny                          licenses, bans, sources and advisories of the dependencies
   bench [ARGS]                  what awf-bpf costs, against the bare command
   soak [--debug] [ARGS]         10,000 connections for ten minutes; --minutes N, --connections N
+  vm [ARGS]                     the tests on other kernels (6.1 and 6.12), in a virtual machine
   build-ebpf                    build the eBPF object and print its path";
 
 fn main() -> ExitCode {
@@ -53,6 +55,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "deny" => deny::main(args),
         "bench" => bench::main(args),
         "soak" => soak::main(args),
+        "vm" => vm::main(args),
         "build-ebpf" => build_ebpf(args),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

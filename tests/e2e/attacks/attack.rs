@@ -13,6 +13,7 @@ use harness::{
     canary::Filter,
     hosts::{self, CANARY_V4, CANARY_V6, DNS_V4, DNS_V6, GATEWAY_V4, GATEWAY_V6},
     output::FAST,
+    patience::stretch,
 };
 use serde_json::Value;
 
@@ -221,7 +222,8 @@ impl Attack {
         let run = network(lab.awf().allow("allowed.test"));
         let out = self.run(&lab, run, vector, true);
         canary.assert_silent_except(&lab, &self.expected);
-        out.check(out.elapsed() < self.limit, || format!("an end in less than {:?}", self.limit));
+        let limit = stretch(self.limit);
+        out.check(out.elapsed() < limit, || format!("an end in less than {limit:?}"));
         if self.inherit.is_some() && out.exit_code() == 125 {
             // awf-bpf refuses the descriptor, and says so, before it starts anything.
             return;

@@ -50,7 +50,7 @@ pub(crate) fn install(packages: &[String]) -> Result<()> {
     }
 }
 
-fn update() -> Result<()> {
+pub(crate) fn update() -> Result<()> {
     cmd::say("apt-get update");
     apt_get(&["update"])
 }
