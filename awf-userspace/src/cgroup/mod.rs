@@ -40,6 +40,8 @@ pub enum CgroupError {
     Make { path: PathBuf, source: io::Error },
     #[error("opening cgroup {path}: {source}")]
     Open { path: PathBuf, source: io::Error },
+    #[error("cgroup {0} has no file cgroup.kill: this kernel is too old; awf-bpf needs Linux 5.18 or newer")]
+    NoKill(PathBuf),
     #[error("killing the processes of cgroup {path}: {source}")]
     Kill { path: PathBuf, source: io::Error },
     #[error("processes of cgroup {path} are still there {waited:?} after SIGKILL")]
@@ -97,7 +99,11 @@ impl RunCgroup {
             rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|e| CgroupError::Open { path, source: e.into() })
         };
-        let end = End::open(&dir).map_err(|source| CgroupError::Open { path: dir.clone(), source })?;
+        let end = End::open(&dir).map_err(|source| match source.kind() {
+            // The cgroup was made just now: what is missing is not the directory.
+            io::ErrorKind::NotFound => CgroupError::NoKill(dir.clone()),
+            _ => CgroupError::Open { path: dir.clone(), source },
+        })?;
         Ok(Self { agent: open("agent")?, proxy: open("proxy")?, dir, end })
     }
 

@@ -44,6 +44,7 @@ ip link set lo up
 # Refusals of seccomp's are logged by the thousand, and a serial line is slow.
 echo 2 >/proc/sys/kernel/printk
 
+copies
 say up
 jobs_to_do
 say exit "$failed"

@@ -1,7 +1,9 @@
 //! What runs inside: the test programs, built here as `cargo test` builds them, and the shell script that starts them.
 
 use std::{
+    env,
     fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -9,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{kernel::Kernel, machine::Accelerator};
-use crate::cmd;
+use crate::{build, cmd};
 
 /// What a kernel decides, when nothing else is asked for: a name of a program, and parts of names of its tests.
 const SELECTION: [(&str, &[&str]); 3] = [
@@ -19,7 +21,8 @@ const SELECTION: [(&str, &[&str]); 3] = [
 ];
 
 /// The same where the processor is emulated and a run of awf-bpf takes seconds: of each layer and of each path into the
-/// kernel some attacks, and of the rest what a kernel has a say in.
+/// kernel some attacks, and of the rest what a kernel has a say in. (Without enforcement, `families` and `inet_types` have
+/// the kernel look for a module a thousand times.)
 const SELECTION_EMULATED: [(&str, &[&str]); 3] = [
     ("awf_userspace", &["bpf::", "cgroup::", "jail::", "netns::", "session::", "sys::"]),
     (
@@ -36,13 +39,15 @@ const SELECTION_EMULATED: [(&str, &[&str]); 3] = [
     (
         "attacks",
         &[
-            "foreign::families::",
+            "foreign::families::host_network",
+            "foreign::families::isolated",
             "foreign::packet_raw::",
             "foreign::unix::scm_rights::",
             "foreign::vsock::",
             "hooks::dccp::",
             "hooks::device_bound4::",
-            "hooks::inet_types::",
+            "hooks::inet_types::host_network",
+            "hooks::inet_types::isolated",
             "hooks::listen4::",
             "hooks::mptcp4::",
             "hooks::ping4::",
@@ -90,6 +95,8 @@ struct Program {
 pub(super) struct Programs {
     awf_bpf: PathBuf,
     tests: Vec<Program>,
+    /// What the tests start beside awf-bpf, by paths that are compiled into them.
+    helpers: Vec<PathBuf>,
 }
 
 /// Builds awf-bpf and the tests, for development: what is tried is the kernel.
@@ -97,8 +104,7 @@ pub(super) struct Programs {
 /// # Errors
 /// When cargo fails.
 pub(super) fn build() -> Result<Programs> {
-    cmd::run(cmd::cargo()?.args(["build", "--locked", "--package", "awf-userspace"]))?;
-    let awf_bpf = cmd::target_dir()?.join("debug/awf-bpf");
+    let awf_bpf = awf_bpf()?;
     let unit = test_programs(&["--package", "awf-userspace", "--lib"])?;
     let end_to_end = test_programs(&["--package", "awf-tests", "--test", "e2e", "--test", "attacks"])?;
     let find = |(name, directory): (&'static str, &str)| {
@@ -111,7 +117,19 @@ pub(super) fn build() -> Result<Programs> {
         Ok(Program { name, file: file.clone(), directory: cmd::root().join(directory) })
     };
     let wanted = [("awf_userspace", "awf-userspace"), ("e2e", "tests"), ("attacks", "tests")];
-    Ok(Programs { awf_bpf, tests: wanted.into_iter().map(find).collect::<Result<_>>()? })
+    let debug = cmd::target_dir()?.join("debug");
+    let helpers = ["load", "probe"].map(|name| debug.join(name)).to_vec();
+    Ok(Programs { awf_bpf, tests: wanted.into_iter().map(find).collect::<Result<_>>()?, helpers })
+}
+
+/// The one that `AWF_BPF_BIN` names, or a debug build.
+fn awf_bpf() -> Result<PathBuf> {
+    if let Some(given) = env::var_os(build::BIN_VAR) {
+        let shown = || format!("{}={}", build::BIN_VAR, given.display());
+        return Path::new(&given).canonicalize().with_context(shown);
+    }
+    cmd::run(cmd::cargo()?.args(["build", "--locked", "--package", "awf-userspace"]))?;
+    Ok(cmd::target_dir()?.join("debug/awf-bpf"))
 }
 
 /// The test programs that cargo builds for `args`.
@@ -134,6 +152,25 @@ fn test_program(message: &str) -> Option<&str> {
 }
 
 impl Programs {
+    /// Copies everything into `dir`, so that a build meanwhile does not change what a machine runs, and returns the lines
+    /// by which the machine's script puts each copy in its place.
+    ///
+    /// # Errors
+    /// Names the file that could not be copied.
+    pub(super) fn copy_to(&self, dir: &Path) -> Result<String> {
+        fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        let tests = self.tests.iter().map(|program| &program.file);
+        let mut script = String::from("copies() {\n");
+        for (nth, file) in tests.chain([&self.awf_bpf]).chain(&self.helpers).enumerate() {
+            let copy = dir.join(nth.to_string());
+            fs::copy(file, &copy).with_context(|| format!("copying {}", file.display()))?;
+            let mut mount = Command::new("mount");
+            mount.arg("--bind").args([&copy, file]);
+            writeln!(script, "    {}", cmd::line(&mount)).expect("write to a String");
+        }
+        Ok(script + "}\n")
+    }
+
     /// The functions that the machine's script calls; `filters` as typed, none for the selection.
     pub(super) fn jobs(&self, filters: &[String], accelerator: Accelerator) -> String {
         let emulated = accelerator == Accelerator::Tcg;
@@ -192,7 +229,7 @@ mod tests {
     #[test]
     fn filters_replace_the_selection() {
         let tests = vec![Program { name: "e2e", file: "/t/e2e-1f".into(), directory: "/a b".into() }];
-        let programs = Programs { awf_bpf: Path::new("/t/awf-bpf").into(), tests };
+        let programs = Programs { awf_bpf: Path::new("/t/awf-bpf").into(), tests, helpers: Vec::new() };
         let jobs = programs.jobs(&["lab::".into()], Accelerator::Tcg);
         assert!(jobs.contains("\n    run e2e '/a b' /t/e2e-1f lab::\n"), "{jobs}");
         let jobs = programs.jobs(&[], Accelerator::Kvm);

@@ -65,7 +65,8 @@ fn boot(
     let start = Instant::now();
     for accelerator in machine::accelerators() {
         cmd::say(&format!("Linux {} under {accelerator}", kernel.version));
-        let jobs = programs.jobs(&options.filters, *accelerator);
+        let copies = programs.copy_to(&cache.join(&kernel.version).join("programs"))?;
+        let jobs = copies + &programs.jobs(&options.filters, *accelerator);
         let plan = machine::Plan { kernel, jobs: &jobs, limit: options.limit, cache };
         match machine::run(&plan, *accelerator)? {
             machine::Outcome::Ended(0) => return Ok(start.elapsed()),
