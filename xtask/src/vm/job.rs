@@ -198,8 +198,11 @@ impl Programs {
 
 /// The variables that the machine's script reads.
 pub(super) fn variables(token: &str, kernel: &Kernel) -> Result<String> {
-    let target = cmd::target_dir()?;
-    let directories: Vec<_> = [cmd::root(), target].iter().map(|dir| quoted(dir)).collect();
+    let (root, target) = (cmd::root(), cmd::target_dir()?);
+    let mut directories = vec![quoted(&root)];
+    if !target.starts_with(&root) {
+        directories.push(quoted(&target));
+    }
     Ok(format!(
         "token={token}\nmodules={}\ndirectories=({})\n",
         quoted(&kernel.modules),
