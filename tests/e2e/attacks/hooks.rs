@@ -1,6 +1,9 @@
 //! What the cgroup hooks stop: every internet socket, in every spelling.
 
-use harness::{canary::Filter, hosts::GATEWAY_V4};
+use harness::{
+    canary::Filter,
+    hosts::{CANARY_V4, CANARY_V6, GATEWAY_V4},
+};
 
 use crate::{
     attack::{Attack, attacks},
@@ -30,8 +33,8 @@ attacks! {
     tcp4_fastopen_connect: Attack::heard4(TCP);
     tcp6_fastopen_connect: Attack::heard6(TCP);
     tcp_fastopen_unspec: Attack::heard4(TCP);
-    mptcp4: Attack::heard(Filter::any().multipath().to(harness::hosts::CANARY_V4)).absent_without("CONFIG_MPTCP");
-    mptcp6: Attack::heard(Filter::any().multipath().to(harness::hosts::CANARY_V6)).absent_without("CONFIG_MPTCP_IPV6");
+    mptcp4: Attack::heard(Filter::any().multipath().to(CANARY_V4)).absent_without("CONFIG_MPTCP");
+    mptcp6: Attack::heard(Filter::any().multipath().to(CANARY_V6)).absent_without("CONFIG_MPTCP_IPV6");
     bind_any: Attack::heard4(TCP);
     bind_freebind: Attack::heard6(UDP);
     bind_transparent: Attack::heard4(UDP).root();
@@ -81,8 +84,9 @@ attacks! {
     raw4: Attack::heard4(EXPERIMENTAL).root();
     raw6: Attack::heard6(EXPERIMENTAL).root();
     raw4_hdrincl: Attack::heard4(UDP).root();
-    sctp_stream: Attack::heard4(SCTP).absent_without("CONFIG_IP_SCTP");
-    sctp_seqpacket: Attack::heard6(SCTP).absent_without("CONFIG_IP_SCTP");
+    // Only the INIT arrives, without data to mark: the world has SCTP too, and nobody there listens.
+    sctp_stream: Attack::heard(Filter::any().proto(SCTP).to(CANARY_V4)).absent_without("CONFIG_IP_SCTP");
+    sctp_seqpacket: Attack::heard(Filter::any().proto(SCTP).to(CANARY_V6)).absent_without("CONFIG_IP_SCTP");
     inet_types: Attack::opened();
     dccp: Attack::heard4(DCCP).absent_without("CONFIG_IP_DCCP");
 }
@@ -90,11 +94,11 @@ attacks! {
 attacks! {
     rthdr6_sockopt_udp: Attack::heard6(UDP);
     // Its SYN is dropped by the packet hook, which no connect() hears of: who asks for a routing header waits.
-    rthdr6_sockopt_tcp: Attack::heard(Filter::any().ipv6().source_routed().to(harness::hosts::CANARY_V6)).may_wait();
+    rthdr6_sockopt_tcp: Attack::heard(Filter::any().ipv6().source_routed().to(CANARY_V6)).may_wait();
     rthdr6_cmsg: Attack::heard6(UDP).absent_without("CONFIG_IPV6_MIP6");
     rthdr6_cmsg_type2: Attack::heard6(UDP).absent_without("CONFIG_IPV6_MIP6");
     srcroute4_sockopt_udp: Attack::heard4(UDP).root();
-    srcroute4_sockopt_tcp: Attack::heard(Filter::any().ipv4().source_routed().to(harness::hosts::CANARY_V4)).root();
+    srcroute4_sockopt_tcp: Attack::heard(Filter::any().ipv4().source_routed().to(CANARY_V4)).root();
     srcroute4_cmsg: Attack::heard4(UDP).root();
 }
 
