@@ -1,20 +1,19 @@
 //! `--memory-limit` and `--pids-limit`: what is beyond them does not happen, and nothing of them stays.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
-use harness::{Lab, Output, leftovers};
+use harness::{Lab, Output, OwnCgroup, Process, leftovers};
 use rustix::process::Signal;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Whether the machine can set the limit. If not, nothing may have run, and the way is named.
-fn is_set(out: &Output) -> bool {
-    if !out.stderr().contains("systemd-run --scope") {
-        return true;
+/// Whether it cannot be set for who else is in the tests' cgroup. Nothing may have run then, and the way is named.
+fn is_shared(out: &Output) -> bool {
+    let shared = out.stderr().contains("systemd-run --scope -p Delegate=yes");
+    if shared {
+        out.code(125).stdout_is("").stderr_contains("has other processes (");
     }
-    out.code(125).stdout_is("");
-    eprintln!("NOT SHOWN: the tests' cgroup has processes of its own, and cannot divide its memory");
-    false
+    shared
 }
 
 #[test]
@@ -31,33 +30,80 @@ print(n)
 try:
     threading.Thread(target=print).start()
 except RuntimeError: print('no thread')";
+    let own = OwnCgroup::new();
     for flags in [&["--pids-limit", "20"][..], &["--pids-limit", "20", "--chroot", "off"]] {
         let run = if flags.len() > 2 { lab.awf().machine_files() } else { lab.awf() };
-        let out = run.args(flags[..2].iter().copied()).run(&["python3", "-c", script]);
+        let out = run.in_cgroup(&own).args(flags[..2].iter().copied()).run(&["python3", "-c", script]);
+        if own.is_none() && is_shared(&out) {
+            return;
+        }
         out.ok().stdout_is("19\nno thread\n").stderr_contains("no more processes by --pids-limit: ");
     }
-    let out = lab.awf().args(["--pids-limit", "200"]).run(&["python3", "-c", script]);
+    let out = lab.awf().in_cgroup(&own).args(["--pids-limit", "200"]).run(&["python3", "-c", script]);
     out.ok().stdout_is("99\n\n").stderr_lacks("--pids-limit");
 }
 
 #[test]
 fn memory_beyond_the_limit_is_the_end() {
     let lab = Lab::new();
+    // Where memory is v1's, any cgroup can be divided.
+    let own = OwnCgroup::new();
     let script = "import sys\nkept = bytearray(int(sys.argv[1]) << 20)\nprint(len(kept) >> 20)";
-    let run = |limit: &str, mib: &str| {
-        lab.awf().args(["--memory-limit", limit]).run(&["python3", "-c", script, mib])
-    };
-    let out = run("128m", "200");
-    if !is_set(&out) {
+    let awf = |limit: &str| lab.awf().in_cgroup(&own).args(["--memory-limit", limit]);
+    let out = awf("128m").run(&["python3", "-c", script, "200"]);
+    if own.is_none() && is_shared(&out) {
         return;
     }
     out.code(137).stdout_is("").stderr_contains("out of memory by --memory-limit: 1 process was killed");
-    run("400m", "200").ok().stdout_is("200\n").stderr_lacks("--memory-limit");
+    awf("400m").run(&["python3", "-c", script, "200"]).ok().stdout_is("200\n").stderr_lacks("--memory-limit");
     // In a process of its own, and in a file system in memory.
     let child =
         "python3 -c 'x = bytearray(200 << 20)'; echo $?; head -c 200M /dev/zero > /dev/shm/x; echo end";
-    let out = lab.awf().args(["--memory-limit", "128m"]).sh(&format!("set +e; {child}"));
+    let out = awf("128m").sh(&format!("set +e; {child}"));
     out.check(!out.stdout().contains('0') && out.exit_code() != 125, || "neither has room".into());
+    own.inspect(OwnCgroup::assert_undivided);
+}
+
+#[test]
+fn a_cgroup_that_others_are_in_is_not_divided() {
+    let lab = Lab::new();
+    let Some(own) = OwnCgroup::new() else { return };
+    let mut neighbour = Command::new("bash");
+    neighbour.args(["-c", r#"echo 0 >"$0" && echo in && read -r _ <> <(:)"#]).arg(own.procs());
+    let neighbour = Process::spawn(&mut neighbour, Vec::new());
+    neighbour.wait_for_stdout("in", SOON);
+    for limit in ["--memory-limit=64m", "--pids-limit=20"] {
+        let out = lab.awf().in_cgroup(&own).args([limit]).run(&["echo", "ran"]);
+        out.check(is_shared(&out), || "a refusal".into());
+        out.stderr_contains(&format!("{} bash", neighbour.pid()));
+        own.assert_undivided();
+    }
+    // With pids passed on from it, no cgroup below it could have processes.
+    lab.awf().in_cgroup(&own).run(&["echo", "ran"]).ok().stdout_is("ran\n");
+}
+
+/// What steps aside is not the run's, and dies apart from it.
+#[test]
+fn a_cgroup_of_ones_own_is_divided_for_the_run() {
+    let lab = Lab::new();
+    let Some(own) = OwnCgroup::new() else { return };
+    let limits = ["--memory-limit", "256m", "--pids-limit", "20"];
+    for kill in [true, false] {
+        let run = lab.awf().in_cgroup(&own).args(limits);
+        let seen = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max; echo \"$AWF_BPF_RUN_ID\"; echo up; read -r _ <> <(:)";
+        let process = run.spawn(&["bash", "-c", seen]);
+        let said = process.wait_for_stdout("up", SOON);
+        let lines: Vec<_> = said.lines().collect();
+        // One more: the run's first process.
+        assert_eq!(lines[..2], ["268435456", "21"]);
+        process.signal(if kill { Signal::KILL } else { Signal::TERM });
+        assert!(process.wait_exit(SOON), "awf-bpf is gone");
+        if kill {
+            lab.awf().subcommand(&["gc"]).ok();
+        }
+        leftovers::assert_none(&lab, lines[2]);
+        own.assert_undivided();
+    }
 }
 
 #[test]

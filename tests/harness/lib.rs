@@ -11,6 +11,7 @@
 
 mod cable;
 pub mod canary;
+pub mod cgroup;
 pub mod dns;
 pub mod forward_proxy;
 pub mod git;
@@ -37,6 +38,7 @@ pub mod tools;
 pub mod workdir;
 
 pub use canary::Canary;
+pub use cgroup::OwnCgroup;
 pub use lab::Lab;
 pub use output::Output;
 pub use process::Process;

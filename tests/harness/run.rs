@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    Lab, Output, Process, hosts, machine,
+    Lab, Output, OwnCgroup, Process, hosts, machine,
     tools::{self, PATH},
     workdir::UID,
 };
@@ -34,6 +34,7 @@ pub struct Run<'lab> {
     cwd: PathBuf,
     limit: Duration,
     audit: PathBuf,
+    cgroup: Option<PathBuf>,
 }
 
 impl<'lab> Run<'lab> {
@@ -54,6 +55,7 @@ impl<'lab> Run<'lab> {
             cwd: lab.dir().work(),
             limit: LIMIT,
             audit: lab.dir().root().join(format!("audit-{number}")),
+            cgroup: None,
         }
     }
 
@@ -148,6 +150,13 @@ impl<'lab> Run<'lab> {
         self
     }
 
+    /// Starts awf-bpf in that cgroup, if there is one.
+    #[must_use]
+    pub fn in_cgroup<'c>(mut self, cgroup: impl Into<Option<&'c OwnCgroup>>) -> Self {
+        self.cgroup = cgroup.into().map(OwnCgroup::procs);
+        self
+    }
+
     /// Without awf-bpf: as root instead of as the lab's user.
     #[must_use]
     pub fn as_root(mut self) -> Self {
@@ -214,7 +223,14 @@ impl<'lab> Run<'lab> {
     }
 
     fn outer_command(&self) -> Command {
-        let mut command = Command::new(tools::awf_bpf());
+        let mut command = match &self.cgroup {
+            Some(procs) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", r#"echo 0 >"$0" && exec "$@""#]).arg(procs).arg(tools::awf_bpf());
+                shell
+            }
+            None => Command::new(tools::awf_bpf()),
+        };
         command.env_clear().env("PATH", PATH).env("HOME", "/root").env("TERM", "dumb").env("LANG", "C.UTF-8");
         command.envs(self.outer_env.iter().map(|(name, value)| (name, value)));
         command

@@ -1,12 +1,15 @@
 //! How much memory and how many processes the command may have: by the controllers of cgroup v2, or of v1 on a
 //! hybrid host where they are still there.
+//!
+//! Cgroup v2 divides no cgroup that has processes of its own (cgroups(7), "no internal processes"), and ours has at least
+//! us. When it has nobody else we step aside for the time of the run.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use super::{CgroupError, PREFIX, mount};
+use super::{CgroupError, PREFIX, aside::Aside, mount};
 
 /// What the command may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,13 +22,15 @@ pub struct Limits {
 
 /// Who counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Controller {
+pub(super) enum Controller {
     Memory,
     Pids,
 }
 
 impl Controller {
-    fn name(self) -> &'static str {
+    pub(super) const ALL: [Self; 2] = [Self::Memory, Self::Pids];
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Pids => "pids",
@@ -38,14 +43,6 @@ impl Controller {
             Self::Pids => "--pids-limit",
         }
     }
-
-    /// Of a unit of systemd's, which sets it for all that is started in it.
-    fn property(self) -> &'static str {
-        match self {
-            Self::Memory => "MemoryMax",
-            Self::Pids => "TasksMax",
-        }
-    }
 }
 
 /// Why a limit cannot be set; each names a remedy. A limit that was asked for is set, or nothing runs.
@@ -54,29 +51,16 @@ pub enum LimitError {
     #[error("{flag}: this machine has no {controller} controller (see cgroups(7)); leave it out")]
     NoController { flag: &'static str, controller: &'static str },
     #[error(
-        "{flag}: the {controller} controller cannot be passed on from {path}: {source}{}",
-        hint(source, property)
+        "{flag}: {path} has other processes ({others}), and cgroup v2 divides no cgroup that has (see cgroups(7)); \
+         start awf-bpf in a cgroup of its own, as by: systemd-run --scope -p Delegate=yes awf-bpf exec ..."
     )]
-    PassOn {
-        flag: &'static str,
-        controller: &'static str,
-        property: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Shared { flag: &'static str, path: PathBuf, others: String },
+    #[error("{flag}: the {controller} controller cannot be passed on from {path}: {source}")]
+    PassOn { flag: &'static str, controller: &'static str, path: PathBuf, source: io::Error },
+    #[error("{flag}: leaving cgroup {path} for the time of the run: {source}")]
+    Aside { flag: &'static str, path: PathBuf, source: io::Error },
     #[error("{flag}: writing {path}: {source}")]
     Set { flag: &'static str, path: PathBuf, source: io::Error },
-}
-
-/// Cgroup v2 does not let a cgroup with processes of its own divide its memory.
-fn hint(source: &io::Error, property: &str) -> String {
-    match source.raw_os_error() {
-        Some(libc::EBUSY) => format!(
-            " (other processes are in it); start awf-bpf in a cgroup of its own, which is limited: \
-             systemd-run --scope -p {property}=VALUE awf-bpf exec ..."
-        ),
-        _ => String::new(),
-    }
 }
 
 /// One limit and where it is set.
@@ -92,6 +76,7 @@ struct Placed {
 #[derive(Debug, Default)]
 pub struct LimitPlan {
     placed: Vec<Placed>,
+    aside: Option<Aside>,
 }
 
 impl LimitPlan {
@@ -99,13 +84,20 @@ impl LimitPlan {
     ///
     /// # Errors
     ///
-    /// When there is no such controller, or /proc cannot be read.
+    /// When there is no such controller, /proc cannot be read, or other processes are where v2 wants none.
     pub fn new(dir: &Path, limits: Limits) -> Result<Self, CgroupError> {
         let wanted = [(Controller::Memory, limits.memory), (Controller::Pids, limits.pids)];
         let wanted = wanted.into_iter().filter_map(|(controller, limit)| Some((controller, limit?)));
         let placed = wanted
             .map(|(controller, limit)| Ok(Placed { controller, limit, v1: Self::place(dir, controller)? }));
-        Ok(Self { placed: placed.collect::<Result<_, CgroupError>>()? })
+        let placed = placed.collect::<Result<Vec<_>, CgroupError>>()?;
+        let (v2, above) = (placed.iter().filter(|one| one.v1.is_none()), dir.parent().unwrap_or(dir));
+        let new: Vec<_> = v2.map(|one| one.controller).filter(|one| !passes_on(above, *one)).collect();
+        let aside = match new.first() {
+            Some(first) => Aside::plan(dir, first.flag())?,
+            None => None,
+        };
+        Ok(Self { placed, aside })
     }
 
     /// The v1 cgroup for a limit, where v2 does not have its controller.
@@ -127,9 +119,14 @@ impl LimitPlan {
         }
     }
 
-    /// The cgroups of v1 that the command's first process has to join, and that have to be removed.
+    /// The cgroups of v1 that the command's first process has to join.
     pub fn v1(&self) -> impl Iterator<Item = &Path> {
         self.placed.iter().filter_map(|placed| placed.v1.as_deref())
+    }
+
+    /// All cgroups beside the run's own that have to be removed.
+    pub fn more(&self) -> impl Iterator<Item = &Path> {
+        self.v1().chain(self.aside.as_ref().map(Aside::place))
     }
 
     /// Sets the limits for the run whose cgroup is `dir`. With `init` one process more: it is not the command's.
@@ -137,7 +134,10 @@ impl LimitPlan {
     /// # Errors
     ///
     /// Names the file, and what to do.
-    pub fn set(&self, dir: &Path, init: bool) -> Result<(), CgroupError> {
+    pub fn set(&mut self, dir: &Path, init: bool) -> Result<(), CgroupError> {
+        if let (Some(aside), Some(first)) = (&mut self.aside, self.placed.first()) {
+            aside.step(first.controller.flag())?;
+        }
         for Placed { controller, limit, v1 } in &self.placed {
             let value = if *controller == Controller::Pids { limit + u64::from(init) } else { *limit };
             match v1 {
@@ -147,12 +147,28 @@ impl LimitPlan {
                     set_v1(path, *controller, value)?;
                 }
                 None => {
-                    pass_on(dir, *controller)?;
+                    for above in dir.parent().into_iter().chain([dir]) {
+                        if !passes_on(above, *controller) {
+                            pass_on(above, *controller)?;
+                            let home = self.aside.as_mut().filter(|_| above != dir);
+                            home.into_iter().for_each(|aside| aside.undo.push(controller.name()));
+                        }
+                    }
                     set_v2(&dir.join("agent"), *controller, value)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Removes what the limits needed beside the run's cgroup, after that one is gone.
+    ///
+    /// # Errors
+    ///
+    /// Names the cgroup that cannot be removed or gone back to.
+    pub fn clear(&mut self) -> Result<(), CgroupError> {
+        self.v1().try_for_each(super::remove_one)?;
+        self.aside.as_mut().map_or(Ok(()), Aside::back)
     }
 
     /// Says which limits the command ran into.
@@ -184,24 +200,21 @@ impl Placed {
     }
 }
 
-/// Lets `dir/agent` have the controller.
-fn pass_on(dir: &Path, controller: Controller) -> Result<(), CgroupError> {
-    let name = controller.name();
-    for above in dir.parent().into_iter().chain([dir]) {
-        let path = above.join("cgroup.subtree_control");
-        let enabled = fs::read_to_string(&path).unwrap_or_default();
-        if enabled.split_ascii_whitespace().any(|known| known == name) {
-            continue;
+/// Whether cgroups below `dir` have the controller.
+fn passes_on(dir: &Path, controller: Controller) -> bool {
+    let enabled = fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
+    enabled.split_ascii_whitespace().any(|known| known == controller.name())
+}
+
+fn pass_on(dir: &Path, controller: Controller) -> Result<(), LimitError> {
+    let (flag, name) = (controller.flag(), controller.name());
+    fs::write(dir.join("cgroup.subtree_control"), format!("+{name}")).map_err(|source| {
+        // Somebody came in after we had looked.
+        match source.raw_os_error() {
+            Some(libc::EBUSY) => LimitError::Shared { flag, path: dir.into(), others: "just started".into() },
+            _ => LimitError::PassOn { flag, controller: name, path: dir.into(), source },
         }
-        fs::write(&path, format!("+{name}")).map_err(|source| LimitError::PassOn {
-            flag: controller.flag(),
-            controller: name,
-            property: controller.property(),
-            path: above.into(),
-            source,
-        })?;
-    }
-    Ok(())
+    })
 }
 
 fn set_v2(dir: &Path, controller: Controller, value: u64) -> Result<(), CgroupError> {
@@ -244,26 +257,18 @@ mod tests {
     fn limits_are_set_where_the_controllers_are() {
         let run = RunCgroup::create(place(&format!("unit-{}-limits", std::process::id())).unwrap()).unwrap();
         let limits = Limits { memory: Some(64 << 20), pids: Some(7) };
-        let plan = LimitPlan::new(run.dir(), limits).unwrap();
+        let mut plan = match LimitPlan::new(run.dir(), limits) {
+            // Others are in the tests' cgroup; the end-to-end tests make one of their own.
+            Err(CgroupError::Limit(LimitError::Shared { .. })) => return cgroup::remove(run.dir()).unwrap(),
+            plan => plan.unwrap(),
+        };
         plan.set(run.dir(), true).unwrap();
         let pids = plan.v1().find(|path| path.join("pids.max").exists()).map(Path::to_owned);
         let pids = pids.unwrap_or_else(|| run.dir().join("agent"));
         assert_eq!(fs::read_to_string(pids.join("pids.max")).unwrap(), "8\n");
         assert!(plan.hit(run.dir()).is_empty());
-        plan.v1().for_each(|path| cgroup::remove_one(path).unwrap());
         cgroup::remove(run.dir()).unwrap();
-        assert!(plan.v1().all(|path| !path.exists()));
-    }
-
-    #[test]
-    fn a_busy_cgroup_is_an_error_with_a_remedy() {
-        let error = LimitError::PassOn {
-            flag: "--memory-limit",
-            controller: "memory",
-            property: "MemoryMax",
-            path: "/c".into(),
-            source: io::Error::from_raw_os_error(libc::EBUSY),
-        };
-        assert!(error.to_string().contains("systemd-run --scope -p MemoryMax="), "{error}");
+        plan.clear().unwrap();
+        assert!(plan.more().all(|path| !path.exists()));
     }
 }

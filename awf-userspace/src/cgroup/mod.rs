@@ -1,6 +1,7 @@
 //! The run's cgroups: `awf-bpf-<run>/{agent,proxy}` below our own cgroup, so that the programs and limits of every
 //! parent (systemd's, an outer awf-bpf's) go on applying to the command.
 
+mod aside;
 pub mod limits;
 mod mount;
 
@@ -20,6 +21,7 @@ use rustix::{
     fs::{Mode, OFlags},
 };
 
+pub use aside::{OWN, remove_beside};
 pub use mount::{own_cgroup, v2_mount};
 
 /// What each run's cgroup name starts with.
@@ -48,6 +50,8 @@ pub enum CgroupError {
     StillThere { path: PathBuf, waited: Duration },
     #[error(transparent)]
     Limit(#[from] limits::LimitError),
+    #[error("going back to cgroup {path}: {source}")]
+    Return { path: PathBuf, source: io::Error },
     #[error("removing cgroup {path}: {source}")]
     Remove { path: PathBuf, source: io::Error },
 }

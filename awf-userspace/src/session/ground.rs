@@ -82,7 +82,7 @@ impl Ground {
         }
         let plan = LimitPlan::new(self.cgroup.dir(), limits)?;
         if let Some(state) = &self.state {
-            state.note_v1(plan.v1())?;
+            state.note_more(plan.more())?;
         }
         self.limits = plan;
         Ok(self.limits.set(self.cgroup.dir(), init)?)
@@ -164,8 +164,8 @@ impl Ground {
             kernel.detach().map_err(SessionError::Detach)?;
         }
         self.limits.hit(self.cgroup.dir()).iter().for_each(|hit| log::warn!("{hit}"));
-        self.limits.v1().try_for_each(cgroup::remove_one)?;
         cgroup::remove(self.cgroup.dir())?;
+        self.limits.clear()?;
         if let Some(state) = self.state.take() {
             state.remove()?;
         }
@@ -217,10 +217,10 @@ fn reap_one(run: state::DeadRun) -> Result<(), SessionError> {
     if let Some(dir) = run.cgroup.as_deref().filter(|dir| is_ours(dir, &run.id)) {
         cgroup::kill(dir, PATIENCE)?;
         bpffs::remove_pins(&bpffs::directory()?.join(&run.id)).map_err(SessionError::Detach)?;
-        for path in run.more_cgroups.iter().filter(|path| is_ours(path, &run.id)) {
-            cgroup::remove_one(path)?;
-        }
         cgroup::remove(dir)?;
+        for path in run.more_cgroups.iter().filter(|path| is_beside(path, &run.id)) {
+            cgroup::remove_beside(path, PATIENCE)?;
+        }
     }
     Ok(run.remove()?)
 }
@@ -228,4 +228,9 @@ fn reap_one(run: state::DeadRun) -> Result<(), SessionError> {
 /// The path comes from a file: only a run's own cgroup is ever killed.
 fn is_ours(dir: &Path, id: &str) -> bool {
     dir.is_absolute() && dir.file_name().is_some_and(|name| *name == *format!("{}{id}", cgroup::PREFIX))
+}
+
+/// A v1 cgroup of the run, or the one where its awf-bpf was.
+fn is_beside(dir: &Path, id: &str) -> bool {
+    is_ours(dir, id) || is_ours(dir, &format!("{id}{}", cgroup::OWN))
 }

@@ -113,14 +113,14 @@ impl RunState {
             .map_err(|source| StateError::Path { path, source })
     }
 
-    /// Writes down the run's cgroups of v1, before they are made.
+    /// Writes down the run's other cgroups, before they are made.
     ///
     /// # Errors
     ///
     /// Names the file that could not be written.
-    pub fn note_v1<'a>(&self, cgroups: impl Iterator<Item = &'a Path>) -> Result<(), StateError> {
+    pub fn note_more<'a>(&self, cgroups: impl Iterator<Item = &'a Path>) -> Result<(), StateError> {
         let bytes = cgroups.map(|path| path.as_os_str().as_encoded_bytes()).collect::<Vec<_>>().join(&0);
-        let path = self.dir.join("cgroup-v1");
+        let path = self.dir.join("more-cgroups");
         fs::write(&path, bytes).map_err(|source| StateError::Path { path, source })
     }
 
@@ -139,7 +139,7 @@ impl RunState {
 pub struct DeadRun {
     pub id: String,
     pub cgroup: Option<PathBuf>,
-    /// Of v1.
+    /// Of v1, and where awf-bpf itself stepped aside.
     pub more_cgroups: Vec<PathBuf>,
     dir: PathBuf,
     _lock: Option<File>,
@@ -210,7 +210,7 @@ fn dead_run(dir: PathBuf, id: &str, unborn: bool) -> Option<DeadRun> {
         paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
     };
     let cgroup = paths("cgroup").pop();
-    Some(DeadRun { id: id.to_owned(), cgroup, more_cgroups: paths("cgroup-v1"), dir, _lock: lock })
+    Some(DeadRun { id: id.to_owned(), cgroup, more_cgroups: paths("more-cgroups"), dir, _lock: lock })
 }
 
 /// The lock that every living run shares. Held exclusively, there is none, and none begins.
