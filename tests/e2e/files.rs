@@ -115,6 +115,11 @@ mount -t tmpfs -o mode=755 container "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay container -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
 cd "$1/root"
+# The overlay has only what is in the machine's root itself.
+lab=${1%/*}
+mkdir -p ".$lab"
+mount --bind "$lab" ".$lab"
+mount --bind "$3" ".$3"
 mount -t proc -o nosuid,nodev,noexec proc proc
 mount --rbind /sys sys
 mount -o remount,bind,ro sys
