@@ -16,7 +16,19 @@ use crate::{build, cmd};
 /// What a kernel decides, when nothing else is asked for: a name of a program, and parts of names of its tests.
 const SELECTION: [(&str, &[&str]); 3] = [
     ("awf_userspace", &["bpf::", "cgroup::", "jail::", "netns::", "session::", "sys::"]),
-    ("e2e", &["founding::", "hidden::", "lifecycle::"]),
+    (
+        "e2e",
+        &[
+            "files::",
+            "founding::",
+            "hidden::",
+            "lifecycle::",
+            "limits::",
+            "secrets::",
+            "terminal::",
+            "userland::",
+        ],
+    ),
     ("attacks", &[]),
 ];
 
@@ -28,17 +40,32 @@ const SELECTION_EMULATED: [(&str, &[&str]); 3] = [
     (
         "e2e",
         &[
+            "files::",
             "founding::ipv6",
             "hidden::",
             "lifecycle::a_killed_run",
             "lifecycle::a_run_leaves",
             "lifecycle::sigkill_while",
+            "limits::",
             "policy::a_raw_protocol_passes_by_name",
+            "secrets::",
+            "terminal::attacks::nothing_can_be_typed",
+            "terminal::ends::a_terminal_that_is_gone",
+            "terminal::jobs::ctrl_z",
+            "terminal::jobs::each_key",
+            "terminal::programs::bash",
+            "terminal::programs::sizes_follow",
+            "terminal::programs::the_command_has",
+            "terminal::streams::tty_gives",
+            "userland::a_jvm_sees_its_memory_limit",
+            "userland::children_can_be_traced",
+            "userland::programs_find_themselves",
         ],
     ),
     (
         "attacks",
         &[
+            "breakout::",
             "foreign::families::host_network",
             "foreign::families::isolated",
             "foreign::packet_raw::",
@@ -182,6 +209,8 @@ impl Programs {
         let mut export = Command::new("export");
         export.arg(format!("AWF_BPF_BIN={}", self.awf_bpf.display()));
         export.arg(format!("AWF_TEST_PATIENCE={patience}"));
+        // The machine has all of cgroup v2: what needs it is shown here or fails.
+        export.arg("AWF_TEST_CGROUP2=1");
         line(export);
         for program in &self.tests {
             let mut run = Command::new("run");
@@ -236,7 +265,7 @@ mod tests {
         let jobs = programs.jobs(&["lab::".into()], Accelerator::Tcg);
         assert!(jobs.contains("\n    run e2e '/a b' /t/e2e-1f lab::\n"), "{jobs}");
         let jobs = programs.jobs(&[], Accelerator::Kvm);
-        assert!(jobs.contains("run e2e '/a b' /t/e2e-1f founding:: hidden:: lifecycle::\n"), "{jobs}");
+        assert!(jobs.contains("run e2e '/a b' /t/e2e-1f files:: founding:: hidden:: "), "{jobs}");
         let jobs = programs.jobs(&[], Accelerator::Tcg);
         assert!(jobs.contains("AWF_TEST_PATIENCE=30") && jobs.contains(" founding::ipv6 "), "{jobs}");
     }

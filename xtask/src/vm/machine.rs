@@ -94,8 +94,9 @@ fn token() -> String {
 }
 
 fn qemu(plan: &Plan<'_>, accelerator: Accelerator, initrd: &Path, console: &Path) -> Command {
-    // timeout(1): the machine ends even if we are killed before we could end it.
-    let mut cmd = Command::new("timeout");
+    // The machine ends with us, even if we are killed before we could end it; timeout(1) passes the signal on.
+    let mut cmd = Command::new("setpriv");
+    cmd.args(["--pdeathsig", "TERM", "timeout"]);
     let limit = plan.limit + BOOT_TCG + Duration::from_secs(60);
     cmd.args(["--foreground", "--kill-after=5"]).arg(limit.as_secs().to_string()).arg("qemu-system-x86_64");
     match accelerator {
