@@ -72,7 +72,7 @@ fn a_cgroup_that_others_are_in_is_not_divided() {
     neighbour.args(["-c", r#"echo 0 >"$0" && echo in && read -r _ <> <(:)"#]).arg(own.procs());
     let neighbour = Process::spawn(&mut neighbour, Vec::new());
     neighbour.wait_for_stdout("in", SOON);
-    for limit in ["--memory-limit=64m", "--pids-limit=20"] {
+    for limit in ["--pids-limit=20", "--memory-limit=64m"] {
         let out = lab.awf().in_cgroup(&own).args([limit]).run(&["echo", "ran"]);
         out.check(is_shared(&out), || "a refusal".into());
         out.stderr_contains(&format!("{} bash", neighbour.pid()));
@@ -99,9 +99,10 @@ fn a_cgroup_of_ones_own_is_divided_for_the_run() {
         process.signal(if kill { Signal::KILL } else { Signal::TERM });
         assert!(process.wait_exit(SOON), "awf-bpf is gone");
         if kill {
-            lab.awf().subcommand(&["gc"]).ok();
+            leftovers::gc_until_none(&lab, lines[2], SOON);
+        } else {
+            leftovers::assert_none(&lab, lines[2]);
         }
-        leftovers::assert_none(&lab, lines[2]);
         own.assert_undivided();
     }
 }
@@ -118,8 +119,9 @@ fn nothing_of_a_limit_stays_after_a_kill() {
         process.signal(if kill { Signal::KILL } else { Signal::TERM });
         assert!(process.wait_exit(SOON), "awf-bpf is gone");
         if kill {
-            lab.awf().subcommand(&["gc"]).ok();
+            leftovers::gc_until_none(&lab, &id, SOON);
+        } else {
+            leftovers::assert_none(&lab, &id);
         }
-        leftovers::assert_none(&lab, &id);
     }
 }

@@ -3,9 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use crate::Lab;
+use crate::{Lab, patience::stretch};
 
 /// Every path under awf-bpf's run directory, the cgroup trees and bpffs with `id` in its name.
 #[must_use]
@@ -33,6 +34,27 @@ pub fn of_run(lab: &Lab, id: &str) -> Vec<PathBuf> {
 pub fn assert_none(lab: &Lab, id: &str) {
     let found = of_run(lab, id);
     assert!(found.is_empty(), "run {id} left: {found:#?}");
+}
+
+/// Clears what is left of a killed run, by `gc`. Another test's start may have begun to, which `gc` does not wait for.
+///
+/// That other one has a machine of its own, and does not see the bpffs that is mounted in this one: the pins stay, of links
+/// whose cgroup is gone. Where it is slow enough to happen they are passed over.
+///
+/// # Panics
+/// If something is left after `limit`.
+#[track_caller]
+pub fn gc_until_none(lab: &Lab, id: &str, limit: Duration) {
+    let end = Instant::now() + stretch(limit);
+    let is_slow = stretch(limit) > limit;
+    let left = || -> Vec<PathBuf> {
+        let all = of_run(lab, id).into_iter();
+        all.filter(|path| !(is_slow && path.starts_with("/run/awf-bpf/bpf"))).collect()
+    };
+    while !left().is_empty() && Instant::now() < end {
+        lab.awf().subcommand(&["gc"]).ok();
+    }
+    assert!(left().is_empty(), "run {id} left: {:#?}", left());
 }
 
 /// The mount point of a cgroup, cgroup2 or bpf file system (proc(5): fields after the separator `-`).
