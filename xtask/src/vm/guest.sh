@@ -12,6 +12,9 @@ run() {
     cd "$2" && shift 2 && "$@" || failed=$?
 }
 
+# One that is under a directory covered here is not there.
+place() { mkdir -p "${1%/*}" && touch -a "$1"; }
+
 # A directory of the host's that must stay in sight when a tmpfs covers what is above it.
 keep() { mkdir -p "/awf-vm/kept/$1" && mount --bind "$1" "/awf-vm/kept/$1"; }
 put_back() { mkdir -p "$1" && mount --move "/awf-vm/kept/$1" "$1"; }

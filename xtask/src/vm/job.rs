@@ -193,7 +193,10 @@ impl Programs {
             fs::copy(file, &copy).with_context(|| format!("copying {}", file.display()))?;
             let mut mount = Command::new("mount");
             mount.arg("--bind").args([&copy, file]);
-            writeln!(script, "    {}", cmd::line(&mount)).expect("write to a String");
+            let mut place = Command::new("place");
+            place.arg(file);
+            writeln!(script, "    {} && {}", cmd::line(&place), cmd::line(&mount))
+                .expect("write to a String");
         }
         Ok(script + "}\n")
     }
