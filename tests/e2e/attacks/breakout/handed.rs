@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use harness::{Lab, Run, tools, workdir::UID};
+use harness::{Lab, Output, Run, tools, workdir::UID};
 
 /// Runs `run` after `first`, a line of the shell that starts it.
 fn after(lab: &Lab, run: &Run<'_>, first: &str, argv: &[&str]) -> (i32, String, String) {
@@ -108,6 +108,17 @@ fn shared_memory_and_queues_of_others_are_not_there() {
     assert_eq!(inside, ["False False False False\n", "False False False False\n"]);
 }
 
+/// Runs `words`, which open `go` and then connect to `late`, where somebody listens from in between.
+fn connect_late(run: &Run<'_>, words: &[&str], go: &Path, late: &Path) -> Output {
+    let process = run.spawn(words);
+    // Opens when the command reads, and it goes on when we close.
+    let gate = fs::OpenOptions::new().write(true).open(go).expect("open the gate");
+    let _listener = UnixListener::bind(late).expect("listen");
+    fs::set_permissions(late, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("for all");
+    drop(gate);
+    run.finish(process)
+}
+
 /// A service that starts to listen when the command runs already, where the command does not see it.
 #[test]
 fn a_socket_made_later_outside_the_view_is_out_of_reach() {
@@ -118,14 +129,7 @@ fn a_socket_made_later_outside_the_view_is_out_of_reach() {
         try: s.connect(sys.argv[2]); print('connected')\nexcept OSError as e: print('refused')";
     let words = ["/usr/bin/python3", "-c", script, &go.display().to_string(), &late.display().to_string()];
     for (run, wanted) in [(lab.bare(), "connected\n"), (lab.awf(), "refused\n")] {
-        let process = run.spawn(&words);
-        // Opens when the command reads, and it goes on when we close.
-        let gate = fs::OpenOptions::new().write(true).open(&go).expect("open the gate");
-        let listener = UnixListener::bind(&late).expect("listen");
-        fs::set_permissions(&late, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("for all");
-        drop(gate);
-        run.finish(process).ok().stdout_is(wanted);
-        drop(listener);
+        connect_late(&run, &words, &go, &late).ok().stdout_is(wanted);
         fs::remove_file(&late).expect("remove the socket");
     }
 }
@@ -152,13 +156,7 @@ fn a_multiplexer_in_the_shared_tmp_is_out_of_reach() {
     let shared = lab.awf().args(["--share-tmp"]);
     let mounted = lab.awf().args(["--mount", "/tmp:/tmp"]);
     for (run, wanted) in [(shared, "refused\n"), (mounted, "refused\n"), (lab.bare(), "connected\nmoved\n")] {
-        let process = run.spawn(&words);
-        let gate = fs::OpenOptions::new().write(true).open(&go).expect("open the gate");
-        let listener = UnixListener::bind(&late).expect("listen");
-        fs::set_permissions(&late, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("for all");
-        drop(gate);
-        run.finish(process).ok().stdout_is(wanted);
-        drop(listener);
+        connect_late(&run, &words, &go, late.as_ref()).ok().stdout_is(wanted);
         let _ = fs::remove_file(&late);
     }
     let _ = fs::remove_dir_all(format!("/tmp/tmux-away-{UID}"));
