@@ -12,7 +12,7 @@ pub enum EventKind {
     Dns = 2,
     /// Something was refused; [`Event::refusal`] says why.
     Refused = 3,
-    /// A process of the command became another program.
+    /// A process of the command became another program; an [`Image`] where the kernel let its stack be read.
     Exec = 4,
 }
 
@@ -86,6 +86,37 @@ pub struct Event {
 
 const _: () = assert!(size_of::<Event>() == 88);
 
+/// The event of a program that begins, and behind it what the kernel put on its stack: the path it was executed by,
+/// then its arguments, each ended by 0 unless it was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Image {
+    pub event: Event,
+    /// Bytes of the path, at most [`Image::PATH`]; 0: not known.
+    pub path: u32,
+    /// Bytes of the arguments, at most [`Image::ARGS`]; 0: not known.
+    pub args: u32,
+    /// Bytes that all arguments take.
+    pub all_args: u64,
+}
+
+impl Image {
+    pub const PATH: usize = 256;
+    pub const ARGS: usize = 1024;
+}
+
+const _: () = assert!(size_of::<Image>() == 104);
+
+/// Where an [`Image`] is put together: too large for a kernel program's stack.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ImageBuffer {
+    pub image: Image,
+    pub texts: [u8; Image::PATH + Image::ARGS],
+}
+
+const _: () = assert!(size_of::<ImageBuffer>() == 104 + 1280);
+
 /// Slots of the per-CPU counter array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -111,4 +142,6 @@ impl Counter {
 mod pod {
     // SAFETY: `repr(C)`, no padding (size asserted above), every bit pattern is valid.
     unsafe impl aya::Pod for super::Event {}
+    // SAFETY: likewise.
+    unsafe impl aya::Pod for super::Image {}
 }

@@ -6,10 +6,13 @@ pub mod addr;
 pub mod config;
 pub mod decide;
 pub mod event;
+pub mod stack;
 
 pub use addr::{Addr, Origin, SockKey};
 pub use config::{Globals, PortSet};
-pub use event::{Event, EventKind, Refusal};
+pub use event::{Event, EventKind, Image, Refusal};
 
 #[cfg(test)]
 mod decide_tests;
+#[cfg(test)]
+mod stack_tests;

@@ -7,6 +7,7 @@ mod connect;
 mod context;
 mod emit;
 mod exec;
+mod image;
 mod maps;
 mod name;
 mod recvmsg;

@@ -1,6 +1,9 @@
 //! Maps and constants shared by the programs.
 
-use awf_common::{Event, Globals, Origin, PortSet, SockKey, event::Counter};
+use awf_common::{
+    Event, Globals, Origin, PortSet, SockKey,
+    event::{Counter, ImageBuffer},
+};
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::{Array, LruHashMap, PerCpuArray, RingBuf, SkStorage},
@@ -33,13 +36,17 @@ pub(crate) static PENDING: LruHashMap<SockKey, Origin, 16384> = LruHashMap::new(
 #[btf_map]
 pub(crate) static QUERIES: LruHashMap<SockKey, Origin, 4096> = LruHashMap::new();
 
-/// 1 MiB: about 14,000 events.
+/// 1 MiB: about 10,000 connections or 3,000 programs, which are told of with their arguments.
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<Event, 0x10_0000> = RingBuf::new();
 
 /// The id of the command's cgroup, written by the loader.
 #[btf_map]
 pub(crate) static AGENT: Array<u64, 1> = Array::new();
+
+/// Where what is told of a new program is put together.
+#[btf_map]
+pub(crate) static IMAGE: PerCpuArray<ImageBuffer, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::COUNT }> = PerCpuArray::new();

@@ -11,7 +11,10 @@ use awf_common::{Event, EventKind, Refusal};
 use aya::maps::{MapData, RingBuf};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use super::{Caller, Processes};
+use super::{
+    Caller, Processes,
+    image::{self, Said},
+};
 use crate::{audit::ProcessInfo, sys::priority};
 
 /// Something the kernel refused, with who asked for it.
@@ -89,8 +92,8 @@ fn run(mut ring: RingBuf<MapData>, stop: &OwnedFd, processes: &Processes, refuse
             }
         };
         while let Some(item) = ring.next() {
-            if let Some(event) = decode(&item) {
-                take(&event, processes, refused);
+            if let Some((event, said)) = image::decode(&item) {
+                take(&event, said, processes, refused);
             }
         }
         if stopping {
@@ -99,12 +102,12 @@ fn run(mut ring: RingBuf<MapData>, stop: &OwnedFd, processes: &Processes, refuse
     }
 }
 
-fn take(event: &Event, processes: &Processes, refused: &impl Fn(Notice)) {
+fn take(event: &Event, said: Option<Said>, processes: &Processes, refused: &impl Fn(Notice)) {
     match EventKind::from_u32(event.kind) {
         Some(EventKind::Connect | EventKind::Dns) => {
             processes.observe(&Caller::from(&event.origin), event.time);
         }
-        Some(EventKind::Exec) => processes.began(&Caller::from(&event.origin), event.time),
+        Some(EventKind::Exec) => processes.began(&Caller::from(&event.origin), event.time, said),
         Some(EventKind::Refused) => {
             let refusal = Refusal::from_u32(event.refusal).unwrap_or(Refusal::None);
             let process =
@@ -114,9 +117,4 @@ fn take(event: &Event, processes: &Processes, refused: &impl Fn(Notice)) {
         }
         None => log::warn!("an event of unknown kind {} from the kernel programs", event.kind),
     }
-}
-
-/// The programs write whole [`Event`]s; anything else is a mismatch of versions and skipped.
-fn decode(bytes: &[u8]) -> Option<Event> {
-    crate::sys::pod::read(bytes)
 }

@@ -81,8 +81,9 @@ const PROGRAMS: [(&str, Place); 13] = [
     ("sockops_accept", Place::Proxy),
 ];
 
-/// Tells of new programs of the command. It decides nothing: without it processes are named a little later.
-const EXEC: &str = "process_exec";
+/// Tell of new programs of the command. They decide nothing: without them processes are named a little later. The
+/// first reads what names a program off its stack; the second is for kernels that refuse it.
+const EXEC: [&str; 2] = ["exec_image", "process_exec"];
 
 /// No flag: a BPF link always attaches beside other people's programs, and the kernel refuses to hear it asked for.
 const LINK_FLAGS: CgroupAttachMode = CgroupAttachMode::Single;
@@ -146,6 +147,7 @@ impl Programs {
             .load(super::OBJECT)
             .map_err(|e| BpfError::Object(Box::new(e)))?;
         load_all(&mut ebpf)?;
+        load_exec(&mut ebpf);
         Ok(Self { ebpf })
     }
 
@@ -199,8 +201,10 @@ impl Programs {
             let program: &mut RawTracePoint = program.try_into()?;
             program.attach("sched_process_exec").map(drop)
         };
-        let program = self.ebpf.program_mut(EXEC).ok_or(BpfError::Missing(EXEC))?;
-        attach(program).map_err(|source| BpfError::Attach { name: EXEC, source: Box::new(source) })
+        let loaded = |name: &&str| self.ebpf.program(name).is_some_and(|program| program.fd().is_ok());
+        let name = EXEC.into_iter().find(loaded).unwrap_or(EXEC[1]);
+        let program = self.ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
+        attach(program).map_err(|source| BpfError::Attach { name, source: Box::new(source) })
     }
 }
 
@@ -291,10 +295,10 @@ fn load_all(ebpf: &mut Ebpf) -> Result<(), BpfError> {
         while let Some((name, program)) = next() {
             if let Some((name, _)) = PROGRAMS.iter().find(|(known, _)| *known == name) {
                 load(program).map_err(|source| BpfError::Load { name, source: Box::new(source) })?;
-            } else if name == EXEC
+            } else if name == EXEC[0]
                 && let Err(e) = load(program)
             {
-                log::info!("{EXEC} cannot be loaded: {e}; processes that end at once may not be named");
+                log::debug!("{name} cannot be loaded: {e}; processes are named from /proc alone");
             }
         }
         Ok(())
@@ -305,6 +309,16 @@ fn load_all(ebpf: &mut Ebpf) -> Result<(), BpfError> {
         // Without a second thread the first did all.
         other.map_or(Ok(()), |other| other.join().map_err(|_| BpfError::Died)?).and(own)
     })
+}
+
+/// Loads the first program of [`EXEC`] that this kernel takes; the first itself was tried with all others.
+fn load_exec(ebpf: &mut Ebpf) {
+    let [first, second] = EXEC;
+    if ebpf.program(first).is_none_or(|program| program.fd().is_err())
+        && let Some(Err(e)) = ebpf.program_mut(second).map(load)
+    {
+        log::info!("{second} cannot be loaded: {e}; processes that end at once may not be named");
+    }
 }
 
 fn load(program: &mut Program) -> Result<(), ProgramError> {

@@ -1,6 +1,7 @@
 //! The kernel side: loads the programs, attaches them to the run's cgroups, and reads what they remember.
 
 mod events;
+mod image;
 mod load;
 mod origins;
 mod process;

@@ -1,5 +1,6 @@
 //! What is known of the processes behind connections: read from /proc the moment the kernel reports a connect(),
-//! so that a process is named even when it is gone before its connection is judged.
+//! so that a process is named even when it is gone before its connection is judged. Of one that is gone before
+//! even that, what the kernel said when its program began.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,7 +14,9 @@ use std::{
 };
 
 use awf_common::Origin;
+use rustix::time::{ClockId, clock_gettime};
 
+use super::image::Said;
 use crate::audit::ProcessInfo;
 
 /// How many sockets are remembered; the oldest are forgotten first.
@@ -22,6 +25,8 @@ const SOCKETS: usize = 16_384;
 const BYTES: usize = 16 << 20;
 /// How many processes are remembered between two reads of /proc.
 const PROCESSES: usize = 1024;
+/// How long (ns) after its end a process may still be asked for by a caller of whom no time is known.
+const GRACE: u64 = 1_000_000_000;
 /// How many ancestors are named.
 const ANCESTORS: usize = 8;
 /// Most bytes kept of a command line, and of a path. The command chooses them, up to megabytes, and they are kept
@@ -30,7 +35,7 @@ const ARGV: u64 = 4096;
 /// Most arguments kept: each costs more than the byte or two that it may consist of.
 const ARGS: usize = 256;
 /// Stands for the arguments beyond [`ARGS`].
-const CUT: &str = "...[cut]";
+pub(super) const CUT: &str = "...[cut]";
 const PATH: usize = 1024;
 /// `USER_HZ`: the unit of start times in /proc/PID/stat, fixed in the kernel's ABI.
 const USER_HZ: u64 = 100;
@@ -50,7 +55,8 @@ struct State {
     /// The oldest first.
     order: VecDeque<u64>,
     bytes: usize,
-    by_pid: HashMap<u32, Known>,
+    /// The newer and the older half of [`PROCESSES`].
+    by_pid: [HashMap<u32, Known>; 2],
 }
 
 /// Who made a socket call, as the kernel programs saw it.
@@ -68,16 +74,55 @@ impl From<&Origin> for Caller {
     }
 }
 
-/// A process as it was read last, with what tells it from another one of the same number or another program.
+/// A process as it was read or told of last, with what tells it from another one of the same number or another
+/// program.
 #[derive(Clone, Debug)]
 struct Known {
-    start: u64,
-    exe: PathBuf,
+    /// Its start and executable in /proc; `None`: it is known from what the kernel said.
+    read: Option<(u64, PathBuf)>,
     comm: [u8; 16],
+    /// When its program began, if that is known (boot time, ns).
+    since: u64,
+    /// When it was found to have ended: who calls later is another one of the same number.
+    gone: u64,
     info: Arc<ProcessInfo>,
 }
 
+/// Why a process cannot be read.
+enum Miss {
+    /// It had ended at that time (boot time, ns), or another one has its number since.
+    Ended(u64),
+    /// Its first thread has ended, or it is just ending.
+    Unreadable,
+}
+
 impl State {
+    /// The program of this number and name that was read or told of last, if it may have called at `time`.
+    fn known(&self, caller: &Caller, time: u64) -> Option<&Known> {
+        let known = self.by_pid.iter().find_map(|half| half.get(&caller.tgid))?;
+        (known.comm == caller.comm && known.lived_at(time)).then_some(known)
+    }
+
+    fn keep(&mut self, pid: u32, known: Known) {
+        if self.by_pid[0].len() >= PROCESSES / 2 && !self.by_pid[0].contains_key(&pid) {
+            self.by_pid.swap(0, 1);
+            self.by_pid[0].clear();
+        }
+        self.by_pid[1].remove(&pid);
+        self.by_pid[0].insert(pid, known);
+    }
+
+    fn forget(&mut self, pid: u32) {
+        self.by_pid.iter_mut().for_each(|half| drop(half.remove(&pid)));
+    }
+
+    fn ended(&mut self, pid: u32, at: u64) {
+        let known = self.by_pid.iter_mut().find_map(|half| half.get_mut(&pid));
+        if let Some(known) = known.filter(|known| known.since <= at) {
+            known.gone = known.gone.min(at);
+        }
+    }
+
     fn remember(&mut self, cookie: u64, info: Arc<ProcessInfo>) {
         // Sockets that one process makes in a row share what is known of it: only the first is counted.
         let last = self.order.back().and_then(|last| self.by_cookie.get(last));
@@ -129,10 +174,17 @@ impl Processes {
         Arc::unwrap_or_clone(known.unwrap_or_else(|| self.look(caller, u64::MAX)))
     }
 
-    /// Looks at a program of the command that began at `time`: whatever is known of its number is old.
-    pub fn began(&self, caller: &Caller, time: u64) {
+    /// Looks at a program of the command that began at `time`: whatever is known of its number is old. `said`: by
+    /// what it is named if nothing is left to look at.
+    pub fn began(&self, caller: &Caller, time: u64, said: Option<Said>) {
+        if self.foreign_numbers {
+            return;
+        }
         if let Ok(mut state) = self.state.lock() {
-            state.by_pid.remove(&caller.tgid);
+            state.forget(caller.tgid);
+            if let Some(said) = said {
+                state.keep(caller.tgid, Known::said(caller, time, said));
+            }
         }
         self.look(caller, time);
     }
@@ -141,62 +193,56 @@ impl Processes {
         if self.foreign_numbers {
             return bare(caller).into();
         }
-        let known = self.known(caller);
+        let known = self.state.lock().ok().and_then(|state| state.known(caller, time).cloned());
         let read = Known::read(caller, time, known.as_ref());
-        match (read, known) {
-            (Some(read), _) => {
-                self.keep(caller, read.clone());
-                read.info
-            }
-            // It has ended, and its number was not given to another program of the command since.
-            (None, Some(known)) => known.info,
-            (None, None) => bare(caller).into(),
-        }
-    }
-
-    /// The program of this number and name that was read last.
-    fn known(&self, caller: &Caller) -> Option<Known> {
-        let state = self.state.lock().ok()?;
-        state.by_pid.get(&caller.tgid).filter(|known| known.comm == caller.comm).cloned()
-    }
-
-    fn keep(&self, caller: &Caller, known: Known) {
         if let Ok(mut state) = self.state.lock() {
-            if state.by_pid.len() >= PROCESSES {
-                state.by_pid.clear();
+            match &read {
+                Ok(read) => state.keep(caller.tgid, read.clone()),
+                Err(Miss::Ended(at)) => state.ended(caller.tgid, *at),
+                Err(Miss::Unreadable) => {}
             }
-            state.by_pid.insert(caller.tgid, known);
         }
+        read.ok().or(known).map_or_else(|| bare(caller).into(), |known| known.info)
     }
 }
 
 impl Known {
-    /// Reads the process that called at `time`, unless it is `known` already. `None`: it has ended, or another one
-    /// has taken its number.
-    fn read(caller: &Caller, time: u64, known: Option<&Self>) -> Option<Self> {
-        let stat = Stat::read(caller.tgid)?;
+    /// What the kernel said of the program that began at `time`. Its parent is not among that.
+    fn said(caller: &Caller, time: u64, said: Said) -> Self {
+        let info = ProcessInfo { exe: said.path, argv: said.argv, ..bare(caller) };
+        Self { read: None, comm: caller.comm, since: time, gone: u64::MAX, info: info.into() }
+    }
+
+    /// Whether it lived at `time`; `u64::MAX`: at a time that is not known, just now.
+    fn lived_at(&self, time: u64) -> bool {
+        let last = if time == u64::MAX { boot_time().saturating_sub(GRACE) } else { time };
+        self.since <= time && last <= self.gone
+    }
+
+    /// Reads the process that called at `time`, unless it is `known` already.
+    fn read(caller: &Caller, time: u64, known: Option<&Self>) -> Result<Self, Miss> {
+        let stat = Stat::read(caller.tgid).ok_or_else(|| Miss::Ended(boot_time()))?;
         if stat.start_ns() > time {
-            return None;
+            return Err(Miss::Ended(stat.start_ns()));
         }
-        let exe = exe(caller.tgid)?;
-        if let Some(known) = known.filter(|known| known.start == stat.start && known.exe == exe) {
-            return Some(known.clone());
+        let exe = exe(caller.tgid).ok_or(Miss::Unreadable)?;
+        let read = Some((stat.start, exe));
+        if let Some(known) = known.filter(|known| known.read == read) {
+            return Ok(known.clone());
         }
         let info = ProcessInfo {
             ppid: Some(stat.ppid),
-            exe: Some(exe.to_string_lossy().into_owned()),
+            exe: read.as_ref().map(|(_, exe)| exe.to_string_lossy().into_owned()),
             argv: argv(caller.tgid),
             ancestors: ancestors(stat.ppid),
             ..bare(caller)
         };
         // It may have ended while it was read: what was read of its successor is thrown away.
         let same = Stat::read(caller.tgid).is_some_and(|now| now.start == stat.start);
-        (same && info.argv.is_some()).then(|| Self {
-            start: stat.start,
-            exe,
-            comm: caller.comm,
-            info: info.into(),
-        })
+        if !same || info.argv.is_none() {
+            return Err(Miss::Unreadable);
+        }
+        Ok(Self { read, comm: caller.comm, since: 0, gone: u64::MAX, info: info.into() })
     }
 }
 
@@ -215,7 +261,12 @@ fn argv(pid: u32) -> Option<Vec<String>> {
     let mut bytes = Vec::new();
     // One byte more than is kept, so that the record sees that it was cut.
     File::open(proc_path(pid, "cmdline")).ok()?.take(ARGV + 1).read_to_end(&mut bytes).ok()?;
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+    split(&bytes)
+}
+
+/// The arguments in `bytes`, each ended by 0; `None`: there are none.
+pub(super) fn split(bytes: &[u8]) -> Option<Vec<String>> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     if bytes.is_empty() {
         return None;
     }
@@ -246,6 +297,12 @@ fn ancestors(mut pid: u32) -> Vec<String> {
         pid = stat.ppid;
     }
     found
+}
+
+/// Nanoseconds since boot, as events have them.
+fn boot_time() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 fn proc_path(pid: u32, file: &str) -> PathBuf {

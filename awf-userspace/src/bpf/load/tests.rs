@@ -1,5 +1,7 @@
 //! The programs in this kernel, attached to cgroups of the test's own.
 
+mod said;
+
 use std::time::Duration;
 
 use super::*;
@@ -18,6 +20,9 @@ fn programs_load_attach_and_stay() {
     let run = cgroup::RunCgroup::create(cgroup::place(&id).unwrap()).unwrap();
     let pins = bpffs::directory().unwrap().join(&id);
     let mut kernel = programs.attach(run.agent(), run.proxy(), &pins).unwrap();
+    // This kernel takes the program that tells most, and would take the other.
+    assert!(kernel.ebpf.program(EXEC[0]).unwrap().fd().is_ok());
+    load(kernel.ebpf.program_mut(EXEC[1]).unwrap()).unwrap();
     kernel.take_origins().unwrap();
     kernel.take_events().unwrap();
     assert_eq!(kernel.counters().unwrap(), Counters::default());
