@@ -76,14 +76,15 @@ fn a_process_that_lived_a_millisecond_is_named() {
     let script = "for i in $(seq 40); do \"$1\" dial 203.0.113.20:443 $i; done";
     let run = lab.awf().allow("allowed.test").no_proxy_env();
     let out = run.run(&["bash", "-c", script, "bash", load]);
-    let named: HashSet<_> = out
-        .ok()
-        .records(&[("event", "connection".into())])
+    let records = out.ok().records(&[("event", "connection".into())]);
+    let named: HashSet<_> = records
         .iter()
         .filter(|record| record["exe"] == load)
         .filter_map(|record| record["argv"][3].as_str().map(str::to_owned))
         .collect();
-    out.check(named.len() == 40, || format!("40 named processes, not {}", named.len()));
+    out.check(named.len() == 40, || {
+        format!("40 named processes, not {} in {} records", named.len(), records.len())
+    });
 }
 
 #[test]

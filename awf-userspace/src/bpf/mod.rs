@@ -6,7 +6,7 @@ mod load;
 mod origins;
 mod process;
 
-pub use events::{Events, EventsError, Notice};
+pub use events::{Events, EventsError, Notice, Ring};
 pub use load::{BpfError, Counters, Kernel, Loading, Programs};
 pub use origins::Origins;
 pub use process::{Caller, Processes};

@@ -103,6 +103,11 @@ impl State {
         (known.comm == caller.comm && known.lived_at(time)).then_some(known)
     }
 
+    /// The process that was remembered under the socket of `caller`, if it is that one.
+    fn seen(&self, caller: &Caller) -> Option<&Arc<ProcessInfo>> {
+        self.by_cookie.get(&caller.cookie).map(|(info, _)| info).filter(|info| info.pid == caller.tgid)
+    }
+
     fn keep(&mut self, pid: u32, known: Known) {
         if self.by_pid[0].len() >= PROCESSES / 2 && !self.by_pid[0].contains_key(&pid) {
             self.by_pid.swap(0, 1);
@@ -164,13 +169,15 @@ impl Processes {
         info
     }
 
-    /// What is known of the process of `caller`; where the event has not been read yet, /proc is.
+    /// Whether the event of `caller` was read.
+    pub(super) fn has_seen(&self, caller: &Caller) -> bool {
+        self.state.lock().is_ok_and(|state| state.seen(caller).is_some())
+    }
+
+    /// What is known of the process of `caller`; where its event was lost, /proc is read.
     #[must_use]
     pub fn describe(&self, caller: &Caller) -> ProcessInfo {
-        let known = self.state.lock().ok().and_then(|state| {
-            let (info, _) = state.by_cookie.get(&caller.cookie)?;
-            (info.pid == caller.tgid).then(|| Arc::clone(info))
-        });
+        let known = self.state.lock().ok().and_then(|state| state.seen(caller).cloned());
         Arc::unwrap_or_clone(known.unwrap_or_else(|| self.look(caller, u64::MAX)))
     }
 

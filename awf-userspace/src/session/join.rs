@@ -11,7 +11,7 @@ use awf_common::{Addr, Refusal};
 
 use crate::{
     audit::{Decision, EventKind, ProcessInfo, Record, Recorder},
-    bpf::{Caller, Notice, Origins, Processes},
+    bpf::{Caller, Notice, Origins, Ring},
     dns::QuerySource,
     policy::{Reason, host_ports},
     proxy::{Origin, OriginalDst, Owner},
@@ -21,24 +21,24 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct KernelView {
     origins: Origins,
-    processes: Arc<Processes>,
+    events: Arc<Ring>,
 }
 
 impl KernelView {
-    pub(super) fn new(origins: Origins, processes: Arc<Processes>) -> Self {
-        Self { origins, processes }
+    pub(super) fn new(origins: Origins, events: Arc<Ring>) -> Self {
+        Self { origins, events }
     }
 }
 
 impl QuerySource for KernelView {
     fn of_datagram(&self, source: SocketAddr) -> Option<ProcessInfo> {
         let origin = self.origins.of_query(source)?;
-        Some(self.processes.describe(&Caller::from(&origin)))
+        Some(self.events.describe(&Caller::from(&origin)))
     }
 
     fn of_connection(&self, conn: BorrowedFd<'_>) -> Option<ProcessInfo> {
         let origin = self.origins.of_connection(conn)?;
-        Some(self.processes.describe(&Caller::from(&origin)))
+        Some(self.events.describe(&Caller::from(&origin)))
     }
 }
 
@@ -51,7 +51,7 @@ impl OriginalDst for KernelView {
 
     fn process(&self, owner: &Owner) -> ProcessInfo {
         let Owner { cookie, tgid, uid, comm } = *owner;
-        self.processes.describe(&Caller { cookie, tgid, uid, comm })
+        self.events.describe(&Caller { cookie, tgid, uid, comm })
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     audit::{JsonSink, Summary},
-    bpf::{BpfError, Events, Loading, Origins, Processes, Programs},
+    bpf::{BpfError, Events, Loading, Origins, Processes, Programs, Ring},
     cgroup::limits::Limits,
     config::{Chroot, NetworkMode, SessionPlan},
     dns::{DnsError, DnsStub, StandIns, Upstream},
@@ -147,8 +147,9 @@ impl Run {
         let kernel = ground.kernel()?;
         let origins = Origins::new(kernel.take_origins()?, network.cookie);
         let take = move |notice| refusals.take(notice);
-        let events = Events::start(kernel.take_events()?, Arc::clone(&processes), take)?;
-        let kernel = Arc::new(KernelView::new(origins, processes));
+        let ring = Arc::new(Ring::new(kernel.take_events()?, processes, take));
+        let events = Events::start(Arc::clone(&ring))?;
+        let kernel = Arc::new(KernelView::new(origins, ring));
         let own = prepare::own_addresses()?;
         let upstream_proxies = prepare::upstream_proxies(&plan, &own);
         let policy = Arc::new(plan.policy.clone().with_own_addresses(own));
