@@ -22,6 +22,8 @@ use crate::{
 
 /// How long accepting pauses when the process has no descriptors or memory left.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Most connections taken after the stop: as many as the kernel lets wait (`net.core.somaxconn`).
+const WAITING: usize = 4096;
 
 /// The proxy: give it to [`Proxy::serve`] with each of its listeners.
 #[derive(Debug)]
@@ -81,8 +83,24 @@ impl Proxy {
                 },
             }
         }
-        drop(listener);
+        self.take_waiting(listener, &mut tasks);
         self.drain(&mut tasks).await;
+    }
+
+    /// Takes what was connected before the stop and nobody came to accept: it has a record, too.
+    fn take_waiting(&self, listener: TcpListener, tasks: &mut JoinSet<()>) {
+        // Asked directly: the runtime may not have heard of them yet.
+        let Ok(listener) = listener.into_std() else { return };
+        for _ in 0..WAITING {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                    stream.into_iter().for_each(|stream| self.take(stream, tasks));
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => return,
+            }
+        }
     }
 
     fn take(&self, stream: TcpStream, tasks: &mut JoinSet<()>) {

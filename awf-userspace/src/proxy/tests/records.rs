@@ -152,3 +152,18 @@ async fn each_way_to_end_has_one_connection_record() {
     // The broken head alone was a request; its refusal is counted with it.
     lab.records(5).await;
 }
+
+/// Connected, and gone with the command, before anybody came to accept it: on a busy machine that is usual.
+#[tokio::test]
+async fn connections_that_wait_at_the_end_are_recorded() {
+    let lab = Lab::new(1, &[]).await;
+    for _ in 0..16 {
+        // Without a pause in which the proxy could accept.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        lab.origins.0.lock().unwrap().insert(socket.local_addr().unwrap(), (ELSEWHERE, 443).into());
+        drop(socket2::SockRef::from(&socket).connect(&lab.address.into()));
+    }
+    lab.proxy.stop();
+    assert_eq!(lab.connections(16).await.len(), 16);
+}
