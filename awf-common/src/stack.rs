@@ -27,10 +27,11 @@ pub const fn environment(sp: u64, argc: u64) -> Option<u64> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Walk {
-    /// The address of the pair of words that is looked at next.
-    pub at: u64,
     /// The address of the path that was executed; 0 until it is found.
     pub path: u64,
+    /// The address of the pair of words that is looked at next. Between the two that begin as 0: side by side they
+    /// would be cleared by a loop of bytes, which the verifier walks.
+    pub at: u64,
     in_auxv: u64,
 }
 
@@ -38,7 +39,7 @@ impl Walk {
     #[inline(always)]
     #[must_use]
     pub const fn from(environment: u64) -> Self {
-        Self { at: environment, path: 0, in_auxv: 0 }
+        Self { path: 0, at: environment, in_auxv: 0 }
     }
 
     /// Goes on by the pair of words at [`Walk::at`]; whether the walk is over.

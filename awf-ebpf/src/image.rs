@@ -2,7 +2,7 @@
 //! executed and with which arguments, for those that are gone before anybody can look at /proc. The kernel has just
 //! built that stack (`exec_binprm`, fs/exec.c), and no instruction of the program has run.
 
-use core::{ffi::c_void, mem::MaybeUninit, ptr, slice};
+use core::{ffi::c_void, hint, mem::MaybeUninit, ptr, slice};
 
 use awf_common::{
     Addr, Event, EventKind, Image, Refusal,
@@ -49,16 +49,17 @@ pub(crate) fn exec_image(_ctx: RawTracePointContext) -> u32 {
 /// `buffer` must be writable.
 #[inline(always)]
 unsafe fn fill(buffer: *mut ImageBuffer) -> usize {
-    let origin = emit::origin(Addr::LOOPBACK4, 0, 4, 0, 0);
     // SAFETY: the helper takes nothing and reads a clock.
     let time = unsafe { bpf_ktime_get_boot_ns() };
+    // Two words side by side that are known to be 0 would be cleared by a loop of bytes, which the verifier walks.
+    let origin = emit::origin(Addr::LOOPBACK4, 0, 4, hint::black_box(0), 0);
     let (kind, refusal) = (EventKind::Exec as u32, Refusal::None as u32);
-    let found = texts();
     // SAFETY: the caller promises that the buffer is writable; `path` is at most `Image::PATH`, so that
     // `Image::ARGS` bytes are left behind it.
     unsafe {
         let image = &raw mut (*buffer).image;
         (&raw mut (*image).event).write(Event { origin, time, kind, refusal, protocol: 0, socket_type: 0 });
+        let found = texts();
         let texts = (&raw mut (*buffer).texts).cast::<u8>();
         let path = read_path(texts, found.path);
         let args = read_args(texts.add(path as usize), &found);
