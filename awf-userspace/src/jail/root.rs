@@ -18,7 +18,7 @@ use rustix::mount::{
 use rustix::process::{chdir, fchdir, pivot_root, umask};
 
 use super::error::JailError;
-use super::rootfs::{KernelFs, RootfsPlan, Step};
+use super::rootfs::{Inode, KernelFs, RootfsPlan, Step};
 use crate::sys::mount_attr::{self, NODEV, NOSUID, RDONLY};
 
 const NO_LINKS: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_SYMLINKS);
@@ -75,27 +75,33 @@ impl Building {
                 Ok(symlinkat(to, parent.as_fd(), name)?)
             }
             Step::File { at, content } => self.file(at, content),
-            Step::Bind { from, at, dir, writable } => {
+            Step::Bind { from, at, dir, writable, seen } => {
                 let access = if *writable { 0 } else { RDONLY };
                 let source = open_in(self.host.as_fd(), from)?;
+                check_same(&source, *seen, from)?;
                 check_kind(&source, *dir)?;
                 if !*dir && FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
                     return Err(Errno::XDEV.into());
                 }
-                self.bind(&source, at, *dir, access, OpenTreeFlags::AT_RECURSIVE)
+                let target = open_in(self.root.as_fd(), at)?;
+                bind(&source, &target, *dir, access, OpenTreeFlags::AT_RECURSIVE)
             }
-            Step::Socket { at } => {
+            Step::Socket { at, seen } => {
                 let source = open_in(self.host.as_fd(), at)?;
+                check_same(&source, *seen, at)?;
                 if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::Socket {
                     return Err(Errno::NOTSOCK.into());
                 }
-                self.bind(&source, at, false, RDONLY, OpenTreeFlags::empty())
+                let target = open_in(self.root.as_fd(), at)?;
+                bind(&source, &target, false, RDONLY, OpenTreeFlags::empty())
             }
-            Step::Cover { from, at, dir } => {
+            Step::Cover { from, at, dir, seen } => {
                 let source = open_in(self.root.as_fd(), from)?;
-                self.bind(&source, at, *dir, RDONLY, OpenTreeFlags::empty())
+                let target = open_in(self.root.as_fd(), at)?;
+                check_same(&target, *seen, at)?;
+                bind(&source, &target, *dir, RDONLY, OpenTreeFlags::empty())
             }
-            Step::Pin { at, writable } => self.pin(at, *writable),
+            Step::Pin { at, writable, seen } => self.pin(at, *writable, *seen),
             Step::Tmpfs { at, mode, owner } => {
                 let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
                 let mount = memory(*mode, *owner, attributes)?;
@@ -119,27 +125,12 @@ impl Building {
         io::Write::write_all(&mut std::fs::File::from(file), content)
     }
 
-    fn bind(
-        &self,
-        source: &OwnedFd,
-        at: &Path,
-        dir: bool,
-        access: u64,
-        depth: OpenTreeFlags,
-    ) -> io::Result<()> {
-        let tree = open_tree(source, "", CLONE | depth)?;
-        let recursive = depth.contains(OpenTreeFlags::AT_RECURSIVE);
-        mount_attr::set(tree.as_fd(), access | NOSUID | NODEV, recursive)?;
-        let target = open_in(self.root.as_fd(), at)?;
-        check_kind(&target, dir)?;
-        put(&tree, &target)
-    }
-
     /// A link too is mounted upon itself, and still leads where it did.
-    fn pin(&self, at: &Path, writable: bool) -> io::Result<()> {
-        let at = at.strip_prefix("/").unwrap_or(at);
+    fn pin(&self, at: &Path, writable: bool, seen: Option<Inode>) -> io::Result<()> {
+        let below = at.strip_prefix("/").unwrap_or(at);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let target = openat2(&self.root, at, flags, Mode::empty(), NO_LINKS)?;
+        let target = openat2(&self.root, below, flags, Mode::empty(), NO_LINKS)?;
+        check_same(&target, seen, at)?;
         let tree = open_tree(&target, "", CLONE | OpenTreeFlags::AT_RECURSIVE)?;
         if !writable {
             mount_attr::set(tree.as_fd(), RDONLY | NOSUID | NODEV, true)?;
@@ -227,6 +218,28 @@ fn check_kind(fd: &OwnedFd, dir: bool) -> io::Result<()> {
     }
 }
 
+/// That `fd`, opened at `path`, is what was looked at when the root was planned: of the right kind is also what a user
+/// renamed into its place.
+fn check_same(fd: &OwnedFd, seen: Option<Inode>, path: &Path) -> io::Result<()> {
+    let Some(seen) = seen else { return Ok(()) };
+    let stat = fstat(fd)?;
+    if (Inode { device: stat.st_dev, number: stat.st_ino }) == seen {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(io::Error::other(format!(
+        "{path} was exchanged for another file while awf-bpf started; start it again"
+    )))
+}
+
+fn bind(source: &OwnedFd, target: &OwnedFd, dir: bool, access: u64, depth: OpenTreeFlags) -> io::Result<()> {
+    let tree = open_tree(source, "", CLONE | depth)?;
+    let recursive = depth.contains(OpenTreeFlags::AT_RECURSIVE);
+    mount_attr::set(tree.as_fd(), access | NOSUID | NODEV, recursive)?;
+    check_kind(target, dir)?;
+    put(&tree, target)
+}
+
 fn put(mount: &OwnedFd, at: &OwnedFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(mount, "", at, "", flags)?)
@@ -257,7 +270,7 @@ fn describe(step: &Step) -> String {
         Step::Link { at, .. } => ("make the link", at),
         Step::File { at, .. } => ("make the file", at),
         Step::Cover { at, .. } => ("hide what is at", at),
-        Step::Socket { at } => ("show the socket", at),
+        Step::Socket { at, .. } => ("show the socket", at),
         Step::Tmpfs { at, .. } => ("mount a tmpfs at", at),
         Step::Kernel { at, .. } => ("mount", at),
         Step::Device { at, .. } => ("make the device", at),

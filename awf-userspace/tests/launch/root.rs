@@ -1,6 +1,7 @@
 //! The new root as CMD sees it, and what is left of the host's.
 
 use std::ffi::OsString;
+use std::fs;
 use std::os::unix::fs::{chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ impl Place {
 
     fn owned(&self, name: &str) -> PathBuf {
         let path = self.0.0.join(name);
-        std::fs::create_dir_all(&path).unwrap();
+        fs::create_dir_all(&path).unwrap();
         chown(&path, Some(UID), Some(UID)).unwrap();
         path
     }
@@ -41,13 +42,20 @@ impl Place {
             secrets: Vec::new(),
             keep: Vec::new(),
             mounts: Vec::new(),
-
             unix: Vec::new(),
             allow_write: None,
             share_tmp: false,
             etc: Vec::new(),
             sockets: Vec::new(),
         }
+    }
+
+    /// A HOME with something to guard, also where there was another one.
+    fn remade(&self) -> std::io::Result<()> {
+        for name in ["home/d", "home/.ssh", "home/.config/gh"] {
+            self.owned(name);
+        }
+        fs::write(self.str("home/.bashrc"), "")
     }
 
     fn inside(&self, run: Run) -> Run {
@@ -84,7 +92,7 @@ fn the_root_has_what_programs_need_and_nothing_else() {
     }
     assert!(!text.contains("kmsg") && !text.contains("vda") && !text.contains("docker"), "{ran:?}");
     assert!(text.ends_with(&format!("{}\nx\n", place.str("work space"))), "{ran:?}");
-    assert_eq!(std::fs::read_to_string(place.str("work space/f")).unwrap(), "x\n");
+    assert_eq!(fs::read_to_string(place.str("work space/f")).unwrap(), "x\n");
 }
 
 #[test]
@@ -132,7 +140,7 @@ fn orphans_are_reaped_and_everything_ends_with_cmd() {
     let cgroup = Cgroup::new();
     let daemon = "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' <&- >&- 2>&- & echo started";
     assert_eq!(place.inside(sh(daemon)).try_run_in(&cgroup).unwrap().text(), "started\n");
-    let events = std::fs::read_to_string(cgroup.path.join("cgroup.events")).unwrap();
+    let events = fs::read_to_string(cgroup.path.join("cgroup.events")).unwrap();
     assert!(events.contains("populated 0"), "{events}");
 }
 
@@ -185,17 +193,17 @@ impl Drop for Mounted {
 #[test]
 fn the_hosts_mounts_are_as_they_were() {
     let place = Place::new("root-host");
-    let table = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let table = || fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mine = |table: &str| {
         table.lines().filter(|l| l.contains("root-host") || l.contains("awf-bpf/covers")).count()
     };
-    std::fs::create_dir(place.str("home/.ssh")).unwrap();
+    fs::create_dir(place.str("home/.ssh")).unwrap();
     let ran = place
         .inside(sh("grep -c . /proc/self/mountinfo; grep -c ' /old\\| / / ' /proc/self/mountinfo"))
         .run();
     assert!(ran.text().lines().next().unwrap().parse::<u32>().unwrap() < 25, "{ran:?}");
     assert_eq!(mine(&table()), 0);
-    assert!(std::fs::read_dir(place.str("home/.ssh")).unwrap().next().is_none());
+    assert!(fs::read_dir(place.str("home/.ssh")).unwrap().next().is_none());
 }
 
 #[test]
@@ -222,22 +230,33 @@ fn sockets_of_others_are_hidden_where_they_are_mounted() {
 #[test]
 fn a_path_that_is_exchanged_meanwhile_is_an_error() {
     type Swap = fn(&Place);
-    let swaps: [(&str, Swap); 5] = [
+    let swaps: [(&str, Swap); 12] = [
         ("the workspace", |p| swap(&p.str("work space"), |at| symlink("/etc", at))),
         ("a mount's source", |p| swap(&p.str("data/d"), |at| symlink("/etc", at))),
         ("a directory above the source", |p| swap(&p.str("data"), |at| symlink("data.old", at))),
         ("a mount's target", |p| swap(&p.str("home/d"), |at| symlink("/etc", at))),
         ("what hides credentials", |p| swap(&p.str("home/.ssh"), |at| symlink("/etc", at))),
+        // Of the same kind, so that nothing else betrays it.
+        ("the workspace, for another", |p| swap(&p.str("work space"), |at| fs::create_dir(at))),
+        ("HOME, for another", |p| swap(&p.str("home"), |_| p.remade())),
+        ("a mount's source, for another", |p| swap(&p.str("data/d"), |at| fs::create_dir(at))),
+        ("a file that is mounted, for another", |p| swap(&p.str("data/f"), |at| fs::write(at, ""))),
+        ("a place of credentials, for another", |p| swap(&p.str("home/.ssh"), |at| fs::create_dir(at))),
+        ("a start-up file, for another", |p| swap(&p.str("home/.bashrc"), |at| fs::write(at, ""))),
+        ("the way to a place of credentials, for another", |p| {
+            swap(&p.str("home/.config"), |at| fs::create_dir_all(Path::new(at).join("gh")))
+        }),
     ];
     for (what, exchange) in swaps {
         let place = Place::new(&format!("root-race-{}", what.len()));
-        for name in ["data/d", "home/d", "home/.ssh"] {
-            place.owned(name);
-        }
+        place.owned("data/d");
+        fs::write(place.str("data/f"), "").unwrap();
+        place.remade().unwrap();
         let mut wanted = place.wanted();
         wanted.mounts = vec![
             mount(&place.0.0.join("data/d"), "/mnt/d", true),
             mount(&place.0.0.join("data/d"), &place.str("home/d"), true),
+            mount(&place.0.0.join("data/f"), "/mnt/f", false),
         ];
         let run = |wanted: &Wanted| jailed(sh("echo ran"), wanted);
         assert_eq!(run(&wanted).run().text(), "ran\n");
@@ -250,6 +269,6 @@ fn a_path_that_is_exchanged_meanwhile_is_an_error() {
 
 /// Puts something else where a directory is, which is `NAME.old` then.
 fn swap(path: &str, make: impl Fn(&str) -> std::io::Result<()>) {
-    std::fs::rename(path, format!("{path}.old")).unwrap();
+    fs::rename(path, format!("{path}.old")).unwrap();
     make(path).unwrap();
 }

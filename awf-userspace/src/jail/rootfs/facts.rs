@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::area::{depth, join};
 
 /// A path's own kind; links are not followed.
@@ -22,6 +24,17 @@ pub enum Kind {
 pub struct Entry {
     pub kind: Kind,
     pub uid: u32,
+    /// `None`: it may become another one by itself, as where a file system is mounted on use.
+    pub inode: Option<Inode>,
+}
+
+/// Which file or directory it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inode {
+    /// `st_dev`
+    pub device: u64,
+    /// `st_ino`
+    pub number: u64,
 }
 
 /// One line of the mount table.
@@ -98,7 +111,7 @@ pub fn walk(path: &Path, mut entry: impl FnMut(&Path) -> Option<Entry>) -> Optio
             continue;
         }
         let next = done.path.join(&name);
-        let Entry { kind, uid } = entry(&next)?;
+        let Entry { kind, uid, .. } = entry(&next)?;
         if let Kind::Link(target) = kind {
             done.links.push((next, target.clone()));
             if done.links.len() > MAX_LINKS {
@@ -145,6 +158,13 @@ impl Facts {
         let others = others.filter_map(|mount| Some((mount, name(mount)?))).filter(visible);
         names.extend(others.map(|(_, name)| name));
         names
+    }
+
+    /// What was found at `path`, or at another name of it.
+    pub(super) fn inode(&self, path: &Path) -> Option<Inode> {
+        let known = |path: &Path| self.entries.get(path);
+        let entry = known(path).or_else(|| self.names_of(path).iter().find_map(|name| known(name)));
+        entry.and_then(|entry| entry.inode)
     }
 
     /// Whether `path`, which has no links in it, lies in a file system of the kernel.

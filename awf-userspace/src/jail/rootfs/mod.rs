@@ -22,11 +22,12 @@ use serde::{Deserialize, Serialize};
 use super::spec::{os_path, os_paths};
 
 pub use area::Area;
-pub use facts::{Entry, Facts, Kind, MountPoint, Walk, walk};
+pub use facts::{Entry, Facts, Inode, Kind, MountPoint, Walk, walk};
 pub use startup::watched_files;
 pub use wanted::{Home, Own, UserMount, Wanted};
 
-/// One thing to make in the new root. `at` is where, as CMD will see it.
+/// One thing to make in the new root. `at` is where, as CMD will see it; `seen` what the host had there when it was
+/// looked at, and must have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// A directory of ours.
@@ -56,6 +57,7 @@ pub enum Step {
         at: PathBuf,
         dir: bool,
         writable: bool,
+        seen: Option<Inode>,
     },
     /// Something of ours, `from`, over what the host has at `at`; read-only.
     Cover {
@@ -64,17 +66,20 @@ pub enum Step {
         #[serde(with = "os_path")]
         at: PathBuf,
         dir: bool,
+        seen: Option<Inode>,
     },
     /// What is at `at`, links not followed, mounted upon itself: it cannot be renamed, replaced or removed.
     Pin {
         #[serde(with = "os_path")]
         at: PathBuf,
         writable: bool,
+        seen: Option<Inode>,
     },
     /// The host's unix socket at the same path.
     Socket {
         #[serde(with = "os_path")]
         at: PathBuf,
+        seen: Option<Inode>,
     },
     /// An empty file system in memory.
     Tmpfs {

@@ -106,7 +106,8 @@ impl<'a> Root<'a> {
 
     pub(super) fn bind(&mut self, from: &Path, at: &Path, dir: bool, writable: bool) -> Result<(), NoPlace> {
         self.place(at, dir)?;
-        self.steps.push(Step::Bind { from: from.into(), at: at.into(), dir, writable });
+        let seen = self.facts.inode(from);
+        self.steps.push(Step::Bind { from: from.into(), at: at.into(), dir, writable, seen });
         self.areas.push(Area { at: at.into(), from: Some(from.into()), backing: None, writable });
         Ok(())
     }
@@ -114,16 +115,14 @@ impl<'a> Root<'a> {
     /// The host's unix socket, at its own path.
     pub(super) fn socket(&mut self, at: &Path) -> Result<(), NoPlace> {
         self.place(at, false)?;
-        self.steps.push(Step::Socket { at: at.into() });
+        self.steps.push(Step::Socket { at: at.into(), seen: self.facts.inode(at) });
         self.areas.push(Area { at: at.into(), from: Some(at.into()), backing: None, writable: false });
         Ok(())
     }
 
     /// Hides what the host has at `at`, if that is seen there.
     pub(super) fn cover(&mut self, at: &Path, dir: bool) {
-        if covering(&self.areas, at).is_none_or(|area| area.from.is_none()) {
-            return;
-        }
+        let Some(host) = covering(&self.areas, at).and_then(|area| area.host(at)) else { return };
         let from = self.new_cover();
         if dir {
             self.dir(&from, PLAIN);
@@ -134,7 +133,8 @@ impl<'a> Root<'a> {
             // More can be shown in it.
             self.made.insert(at.into());
         }
-        self.steps.push(Step::Cover { from: from.clone(), at: at.into(), dir });
+        let seen = self.facts.inode(&host);
+        self.steps.push(Step::Cover { from: from.clone(), at: at.into(), dir, seen });
         self.areas.push(Area { at: at.into(), from: None, backing: Some(from), writable: false });
     }
 
@@ -145,7 +145,7 @@ impl<'a> Root<'a> {
 
     /// Keeps what the host has at `at` where it is, and with `!writable` what it is.
     pub(super) fn pin(&mut self, at: &Path, host: &Path, writable: bool) {
-        self.steps.push(Step::Pin { at: at.into(), writable });
+        self.steps.push(Step::Pin { at: at.into(), writable, seen: self.facts.inode(host) });
         if !writable {
             let (at, from) = (at.into(), Some(host.into()));
             self.areas.push(Area { at, from, backing: None, writable });
@@ -158,7 +158,8 @@ impl<'a> Root<'a> {
             Some(area) if area.from.is_some() => {
                 let from = self.new_cover();
                 self.file(&from, content);
-                self.steps.push(Step::Cover { from, at: at.into(), dir: false });
+                // The machine's own programs replace them at any time, and nobody else can.
+                self.steps.push(Step::Cover { from, at: at.into(), dir: false, seen: None });
             }
             _ => self.file(at, content),
         }

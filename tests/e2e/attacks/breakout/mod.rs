@@ -3,6 +3,7 @@
 
 mod crashes;
 mod decisive;
+mod exchanged;
 mod files;
 mod handed;
 mod root;

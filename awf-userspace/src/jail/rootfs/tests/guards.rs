@@ -5,8 +5,8 @@ use super::*;
 /// Pins and covers, sorted.
 fn guards(plan: &RootfsPlan) -> Vec<String> {
     let line = |step: &Step| match step {
-        Step::Pin { at, writable: true } => Some(format!("{} pinned", at.display())),
-        Step::Pin { at, writable: false } => Some(format!("{} ro", at.display())),
+        Step::Pin { at, writable: true, .. } => Some(format!("{} pinned", at.display())),
+        Step::Pin { at, writable: false, .. } => Some(format!("{} ro", at.display())),
         Step::Cover { at, .. } => Some(format!("{} hidden", at.display())),
         _ => None,
     };

@@ -31,7 +31,7 @@ fn a_socket_that_is_asked_for_is_shown_where_it_is() {
     let shown: Vec<_> = steps
         .iter()
         .filter_map(|step| match step {
-            Step::Socket { at } => Some(at.to_str().unwrap()),
+            Step::Socket { at, .. } => Some(at.to_str().unwrap()),
             _ => None,
         })
         .collect();
@@ -39,7 +39,7 @@ fn a_socket_that_is_asked_for_is_shown_where_it_is() {
     assert_eq!(shown, ["/run/docker.sock", "/home/u/.gnupg/S.agent"]);
     let at = |wanted: &dyn Fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
     let covered = at(&|step| matches!(step, Step::Cover { at, .. } if at == Path::new("/home/u/.gnupg")));
-    let uncovered = at(&|step| matches!(step, Step::Socket { at } if at.starts_with("/home/u/.gnupg")));
+    let uncovered = at(&|step| matches!(step, Step::Socket { at, .. } if at.starts_with("/home/u/.gnupg")));
     assert!(covered < uncovered);
     let made: Vec<_> = steps.iter().filter(|step| matches!(step, Step::Dir { .. })).collect();
     assert!(
