@@ -2,8 +2,10 @@
 
 use std::{
     fs::Permissions,
+    io::{BufRead as _, BufReader},
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram, net::UnixListener},
     path::Path,
+    process::{Command, Stdio},
 };
 
 use harness::{Lab, workdir::UID};
@@ -96,5 +98,45 @@ fn network_devices_are_not_there() {
     lab.bare().run(&["test", "-e", "/dev/net/tun"]).ok();
     for run in [lab.awf(), lab.awf().machine_files(), lab.awf().host_network()] {
         run.run(&["test", "-e", "/dev/net/tun"]).fails();
+    }
+}
+
+/// Listens at `$1`, says so, and ends with its input.
+const LISTEN: &str = "\
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); os.chmod(sys.argv[1], 0o777); s.listen()
+print('ready', flush=True); sys.stdin.read()
+";
+
+/// A container's, or another run's: by a directory that both share, under its own name there.
+#[test]
+fn unix_sockets_in_other_networks_refuse_the_command() {
+    let lab = Lab::new();
+    let work = lab.dir().work();
+    let shared = format!("mount --bind '{}' /srv && exec \"$@\"", work.display());
+    let (near, far) = (work.join("near"), work.join("far"));
+    let near = near.to_str().expect("UTF-8");
+    let serve = |words: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = unshare.spawn().expect("start a server");
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut said).expect("read it");
+        assert_eq!(said, "ready\n");
+        child
+    };
+    let servers = [
+        serve(&["-n", "python3", "-c", LISTEN, near]),
+        serve(&["-nm", "sh", "-c", &shared, "sh", "python3", "-c", LISTEN, "/srv/far"]),
+    ];
+    let talk = TALK.replace("socket.SOCK_DGRAM", "socket.SOCK_STREAM");
+    let words = ["python3", "-c", &talk, near, far.to_str().expect("UTF-8")];
+    lab.bare().run(&words).ok().stdout_is("reached\nreached\n");
+    for run in [lab.awf(), lab.awf().machine_files(), lab.awf().host_network()] {
+        run.run(&words).ok().stdout_is("ConnectionRefusedError\nConnectionRefusedError\n");
+    }
+    for mut server in servers {
+        drop(server.stdin.take());
+        server.wait().expect("wait for it");
     }
 }

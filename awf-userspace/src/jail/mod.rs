@@ -16,6 +16,7 @@ pub mod init;
 pub mod landlock;
 pub mod lifeline;
 pub mod mounts;
+pub mod other_networks;
 pub mod privileges;
 pub mod program;
 pub mod restore;

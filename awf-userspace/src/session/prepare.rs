@@ -23,6 +23,7 @@ use crate::{
         accounts::Accounts,
         hide,
         identity::{self, Caller, Identity},
+        other_networks,
         rootfs::RootfsPlan,
         unix_sockets,
     },
@@ -89,7 +90,9 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     let allowed = unix::sockets(&plan.jail.unix)?;
     unix::join_groups(&mut identity, &accounts, &allowed);
     let table = fs::read("/proc/net/unix").map_err(SessionError::UnixSockets)?;
-    let sockets = unix::without(unix_sockets::served(&table), &allowed);
+    let mut served = unix_sockets::served(&table);
+    served.extend(other_networks());
+    let sockets = unix::without(served, &allowed);
     let home_on_tmpfs = choice.home_on_tmpfs;
     let of = For {
         identity: &identity,
@@ -110,6 +113,18 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     let look = |home: &PathBuf| StartupFiles::look(home, &plan.jail.config_dirs, root.is_none());
     let startup = home.map(look).unwrap_or_default();
     Ok(Command { identity, home_on_tmpfs, cwd, audit, allowed, sockets, root, startup, decisive })
+}
+
+/// The sockets of containers and of other runs.
+fn other_networks() -> Vec<PathBuf> {
+    let found = other_networks::look().unwrap_or_else(|e| {
+        log::warn!("cannot look for the unix sockets of other network namespaces: {e}");
+        other_networks::Found::default()
+    });
+    if let Some(why) = found.missed {
+        log::warn!("unix sockets of other network namespaces may be in view: {why}");
+    }
+    found.sockets
 }
 
 impl Command {

@@ -167,6 +167,15 @@ impl Facts {
         entry.and_then(|entry| entry.inode)
     }
 
+    /// What is at `path` in one mount table, by the paths it has in another one.
+    pub fn names_between(path: &Path, from: &[MountPoint], to: &[MountPoint]) -> Vec<PathBuf> {
+        let Some(own) = deepest(path, from) else { return Vec::new() };
+        let Ok(rest) = path.strip_prefix(&own.at) else { return Vec::new() };
+        let within = join(&own.root, rest);
+        let same = to.iter().filter(|mount| mount.device == own.device);
+        same.filter_map(|mount| Some(join(&mount.at, within.strip_prefix(&mount.root).ok()?))).collect()
+    }
+
     /// Whether `path`, which has no links in it, lies in a file system of the kernel.
     pub(super) fn is_kernels(&self, path: &Path) -> bool {
         self.mount_of(path).is_some_and(MountPoint::is_kernels)
@@ -174,7 +183,11 @@ impl Facts {
 
     /// The mount that `path` lies in: of several at one place the last.
     fn mount_of(&self, path: &Path) -> Option<&MountPoint> {
-        let above = self.mounts.iter().filter(|mount| path.starts_with(&mount.at));
-        above.max_by_key(|mount| depth(&mount.at))
+        deepest(path, &self.mounts)
     }
+}
+
+fn deepest<'a>(path: &Path, mounts: &'a [MountPoint]) -> Option<&'a MountPoint> {
+    let above = mounts.iter().filter(|mount| path.starts_with(&mount.at));
+    above.max_by_key(|mount| depth(&mount.at))
 }
