@@ -27,6 +27,8 @@ const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
     .union(OpenTreeFlags::AT_EMPTY_PATH);
 /// Exists everywhere, and nothing is bound from it: here the new root lies until it is entered.
 const PLACE: &str = "/proc";
+/// Percent of memory for our own few directories and links.
+const ROOT_SIZE: u8 = 1;
 /// `tty` on Debian and its kin, and what glibc's grantpt(3) expects.
 const TTY_GROUP: &str = "5";
 
@@ -59,7 +61,7 @@ impl Building {
         let host = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| failed("open the host's root")(e.into()))?;
         // No nodev: its /dev is a directory of this file system.
-        let root = memory(0o755, (0, 0), MountAttrFlags::MOUNT_ATTR_NOSUID)
+        let root = memory(0o755, (0, 0), ROOT_SIZE, MountAttrFlags::MOUNT_ATTR_NOSUID)
             .map_err(failed("make a tmpfs for the new root"))?;
         move_mount(&root, "", &host, PLACE.trim_start_matches('/'), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(|e| failed("mount the new root")(e.into()))?;
@@ -102,9 +104,9 @@ impl Building {
                 bind(&source, &target, *dir, RDONLY, OpenTreeFlags::empty())
             }
             Step::Pin { at, writable, seen } => self.pin(at, *writable, *seen),
-            Step::Tmpfs { at, mode, owner } => {
+            Step::Tmpfs { at, mode, owner, size } => {
                 let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-                let mount = memory(*mode, *owner, attributes)?;
+                let mount = memory(*mode, *owner, *size, attributes)?;
                 self.devices.push(fstat(&mount)?.st_dev);
                 self.mount(&mount, at)
             }
@@ -245,8 +247,9 @@ fn put(mount: &OwnedFd, at: &OwnedFd) -> io::Result<()> {
     Ok(move_mount(mount, "", at, "", flags)?)
 }
 
-fn memory(mode: u32, (uid, gid): (u32, u32), attributes: MountAttrFlags) -> io::Result<OwnedFd> {
-    let options = [("mode", format!("{mode:o}")), ("uid", uid.to_string()), ("gid", gid.to_string())];
+fn memory(mode: u32, (uid, gid): (u32, u32), size: u8, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let (uid, gid, size) = (uid.to_string(), gid.to_string(), format!("{size}%"));
+    let options = [("mode", format!("{mode:o}")), ("uid", uid), ("gid", gid), ("size", size)];
     let options: Vec<_> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
     fresh("tmpfs", &options, attributes)
 }

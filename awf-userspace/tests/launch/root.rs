@@ -267,6 +267,19 @@ fn a_path_that_is_exchanged_meanwhile_is_an_error() {
     }
 }
 
+/// Filled, they would leave the kernel nothing, and no process of CMD's to take it back from.
+#[test]
+fn what_is_in_memory_is_less_than_memory_together() {
+    let place = Place::new("root-memory");
+    let mut wanted = place.wanted();
+    wanted.home = Home::Memory("/run/awf-bpf/home".into());
+    let script = "import os\n\
+        size = lambda at: (lambda s: s.f_blocks * s.f_frsize)(os.statvfs(at))\n\
+        all = sum(map(size, ('/', '/tmp', '/var/tmp', '/dev/shm', '/run/awf-bpf/home')))\n\
+        print(all < os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))";
+    assert_eq!(jailed(python(script), &wanted).run().text(), "True\n");
+}
+
 /// Puts something else where a directory is, which is `NAME.old` then.
 fn swap(path: &str, make: impl Fn(&str) -> std::io::Result<()>) {
     fs::rename(path, format!("{path}.old")).unwrap();

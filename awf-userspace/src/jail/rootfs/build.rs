@@ -60,8 +60,11 @@ pub(super) enum What {
     },
 }
 
-/// Everybody's, empty at the start, gone at the end.
-pub(super) const IN_MEMORY: [&str; 3] = ["/dev/shm", "/tmp", "/var/tmp"];
+/// Everybody's, empty at the start, gone at the end. All that is in memory is less than memory together: what fills it is
+/// nobody's when the kernel looks for a process to kill, and it would kill the machine's instead.
+const SIZES: [(&str, u8); 3] = [("/dev/shm", 15), ("/tmp", 50), ("/var/tmp", 10)];
+pub(super) const IN_MEMORY: [&str; 3] = [SIZES[0].0, SIZES[1].0, SIZES[2].0];
+const HOME_SIZE: u8 = 15;
 
 pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<RootfsPlan, Vec<RootfsError>> {
     let mut root = Root::new(facts);
@@ -106,8 +109,8 @@ fn base(root: &mut Root<'_>) {
         root.steps.push(Step::Device { at: path.into(), major, minor });
     }
     root.kernel("/dev/pts", KernelFs::Devpts);
-    for path in IN_MEMORY {
-        root.tmpfs(Path::new(path), SHARED, (0, 0));
+    for (path, size) in SIZES {
+        root.tmpfs(Path::new(path), SHARED, (0, 0), size);
     }
     root.dir(Path::new("/run"), PLAIN);
     root.dir(Path::new("/run/lock"), PLAIN);
@@ -198,7 +201,7 @@ fn guarded(wanted: &Wanted, facts: &Facts, root: &Root<'_>, items: &[Item]) -> V
 
 fn emit(root: &mut Root<'_>, item: &Item, wanted: &Wanted) -> Result<(), RootfsError> {
     match &item.what {
-        What::Memory => root.tmpfs(&item.at, 0o700, (wanted.uid, wanted.gid)),
+        What::Memory => root.tmpfs(&item.at, 0o700, (wanted.uid, wanted.gid), HOME_SIZE),
         What::Bind { walk, writable } => {
             root.links(walk);
             // A link that leads into a bound directory shows it; a read-only one on top of a writable one is meant.

@@ -87,6 +87,8 @@ pub enum Step {
         at: PathBuf,
         mode: u32,
         owner: (u32, u32),
+        /// Percent of the machine's memory that it holds at most.
+        size: u8,
     },
     /// A file system of the kernel.
     Kernel {

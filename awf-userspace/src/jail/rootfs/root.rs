@@ -98,9 +98,9 @@ impl<'a> Root<'a> {
         self.steps.push(Step::Kernel { at: at.into(), what });
     }
 
-    pub(super) fn tmpfs(&mut self, at: &Path, mode: u32, owner: (u32, u32)) {
+    pub(super) fn tmpfs(&mut self, at: &Path, mode: u32, owner: (u32, u32), size: u8) {
         self.dir(at, PLAIN);
-        self.steps.push(Step::Tmpfs { at: at.into(), mode, owner });
+        self.steps.push(Step::Tmpfs { at: at.into(), mode, owner, size });
         self.areas.push(Area { at: at.into(), from: None, backing: None, writable: true });
     }
 
