@@ -1,6 +1,7 @@
 //! What the kernel programs report through the ring buffer.
 
 use crate::Origin;
+use crate::stack::Walk;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,9 +114,11 @@ const _: () = assert!(size_of::<Image>() == 104);
 pub struct ImageBuffer {
     pub image: Image,
     pub texts: [u8; Image::PATH + Image::ARGS],
+    /// Never told of.
+    pub walk: Walk,
 }
 
-const _: () = assert!(size_of::<ImageBuffer>() == 104 + 1280);
+const _: () = assert!(size_of::<ImageBuffer>() == 104 + 1280 + 24);
 
 /// Slots of the per-CPU counter array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

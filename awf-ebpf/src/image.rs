@@ -59,7 +59,7 @@ unsafe fn fill(buffer: *mut ImageBuffer) -> usize {
     unsafe {
         let image = &raw mut (*buffer).image;
         (&raw mut (*image).event).write(Event { origin, time, kind, refusal, protocol: 0, socket_type: 0 });
-        let found = texts();
+        let found = texts(&raw mut (*buffer).walk);
         let texts = (&raw mut (*buffer).texts).cast::<u8>();
         let path = read_path(texts, found.path);
         let args = read_args(texts.add(path as usize), &found);
@@ -77,8 +77,11 @@ struct Texts {
     args: u64,
 }
 
+/// # Safety
+///
+/// `walk` must be that of [`IMAGE`]'s slot.
 #[inline(always)]
-fn texts() -> Texts {
+unsafe fn texts(walk: *mut Walk) -> Texts {
     const UNKNOWN: Texts = Texts { path: 0, first: 0, args: 0 };
     // SAFETY: the kernel checks that both are pointers to its own types, and reads of them cannot fault.
     let sp = unsafe {
@@ -88,16 +91,21 @@ fn texts() -> Texts {
     let Some([argc, first]) = read_pair(sp) else { return UNKNOWN };
     let Some(environment) = stack::environment(sp, argc) else { return UNKNOWN };
     let Some([first_of_environment, _]) = read_pair(environment) else { return UNKNOWN };
-    let mut walk = Walk::from(environment);
-    // SAFETY: the helper calls `step` with `walk`, which outlives it.
-    unsafe { bpf_loop(stack::PAIRS, step as *mut c_void, (&raw mut walk).cast(), 0) };
-    Texts { path: walk.path, first, args: stack::args(first, first_of_environment, walk.path) }
+    // In the map: of what is on the stack kernels before 6.8 believe that a callback leaves it as it is.
+    // SAFETY: the caller's promise; the helper calls `step` and nothing else.
+    let path = unsafe {
+        walk.write(Walk::from(environment));
+        bpf_loop(stack::PAIRS, step as *mut c_void, ptr::null_mut(), 0);
+        (&raw const (*walk).path).read_volatile()
+    };
+    Texts { path, first, args: stack::args(first, first_of_environment, path) }
 }
 
 /// Whether the walk is over: 1 ends it.
-extern "C" fn step(_index: u64, walk: *mut Walk) -> u64 {
-    // SAFETY: `bpf_loop` hands on what it was given.
-    let walk = unsafe { &mut *walk };
+extern "C" fn step(_index: u64, _context: *mut c_void) -> u64 {
+    let Some(buffer) = IMAGE.get_ptr_mut(0) else { return 1 };
+    // SAFETY: this CPU's slot, which nobody else uses meanwhile.
+    let walk = unsafe { &mut (*buffer).walk };
     read_pair(walk.at).is_none_or(|pair| walk.step(pair)).into()
 }
 

@@ -87,7 +87,7 @@ fn lower_oom_score() -> Option<i32> {
     match fs::write(OOM_FILE, OOM_SCORE.to_string()) {
         Ok(()) => Some(before),
         Err(e) => {
-            // Without CAP_SYS_RESOURCE, as in a container: the command goes first then, which needs none.
+            // Without CAP_SYS_RESOURCE, as in a container: the command goes first then, which needs none (proc_oom_score_adj(5)).
             log::debug!("{OOM_FILE}: {e}");
             Some((before + BEFORE_US).min(1000))
         }
