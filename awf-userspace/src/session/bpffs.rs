@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, statfs},
+    fs::{FlockOperation, flock, statfs},
     mount::MountFlags,
 };
 
@@ -26,11 +26,22 @@ pub fn directory() -> Result<PathBuf, StateError> {
     make_private(Path::new(STATE))?;
     make_private(&dir)?;
     if !is_bpffs(&dir)? {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        rustix::mount::mount("none", &dir, "bpf", flags, Some(c"mode=0700"))
-            .map_err(|e| StateError::MountBpffs { path: dir.clone(), source: e.into() })?;
+        mount(&dir)?;
     }
     Ok(dir)
+}
+
+/// Two that are the first at once would mount it twice, the second upon the pins of the first.
+fn mount(dir: &Path) -> Result<(), StateError> {
+    let failed = |source| StateError::Path { path: dir.to_owned(), source };
+    let below = fs::File::open(dir).map_err(failed)?;
+    flock(&below, FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
+    if is_bpffs(dir)? {
+        return Ok(());
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount("none", dir, "bpf", flags, Some(c"mode=0700"))
+        .map_err(|e| StateError::MountBpffs { path: dir.to_owned(), source: e.into() })
 }
 
 /// Removes the pinned links of a run, which detaches its programs; that there are none is not an error.
@@ -63,4 +74,46 @@ pub fn unmount() -> io::Result<()> {
 fn is_bpffs(dir: &Path) -> Result<bool, StateError> {
     let stat = statfs(dir).map_err(|e| StateError::Path { path: dir.to_owned(), source: e.into() })?;
     Ok(stat.f_type as u64 == BPF_FS_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use rustix::{mount::MountPropagationFlags, thread::UnshareFlags};
+
+    use super::*;
+    use crate::sys::namespace;
+
+    /// In a mount namespace of its own, where there is no state yet.
+    #[test]
+    fn the_first_ones_at_once_mount_it_once() {
+        const AT_ONCE: usize = 16;
+        let first_ones = || {
+            namespace::unshare(UnshareFlags::NEWNS).expect("a mount namespace: these tests need root");
+            let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+            rustix::mount::mount_change("/", private).unwrap();
+            fs::create_dir_all(STATE).unwrap();
+            rustix::mount::mount("none", STATE, "tmpfs", MountFlags::empty(), Some(c"mode=0700")).unwrap();
+            // What the tmpfs covers is listed, too.
+            let mounted = || {
+                let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+                table.matches(&format!(" {STATE}/bpf ")).count()
+            };
+            let before = mounted();
+            let barrier = Barrier::new(AT_ONCE);
+            let start = || {
+                barrier.wait();
+                directory().unwrap()
+            };
+            std::thread::scope(|scope| {
+                let starts: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(start)).collect();
+                starts.into_iter().for_each(|start| drop(start.join().unwrap()));
+            });
+            mounted() - before
+        };
+        for _ in 0..10 {
+            assert_eq!(std::thread::spawn(first_ones).join().unwrap(), 1);
+        }
+    }
 }
