@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use harness::{Lab, Output, OwnCgroup, Process, leftovers};
+use harness::{Lab, Output, OwnCgroup, Process, leftovers, tools};
 use rustix::process::Signal;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -124,4 +124,21 @@ fn nothing_of_a_limit_stays_after_a_kill() {
             leftovers::assert_none(&lab, &id);
         }
     }
+}
+
+#[test]
+fn when_the_machine_has_no_memory_left_the_command_goes_before_awf_bpf() {
+    let lab = Lab::new();
+    let go = lab.dir().work().join("go");
+    tools::succeed(Command::new(tools::require("mkfifo")).args(["-m", "666"]).arg(&go));
+    let run = lab.awf();
+    let process = run.spawn(&["bash", "-c", "cat /proc/self/oom_score_adj; read -r line < go"]);
+    process.wait_for_stdout("\n", SOON);
+    let path = format!("/proc/{}/oom_score_adj", process.pid().as_raw_nonzero());
+    let score = |text: &str| text.trim().parse::<i32>().expect("a score");
+    let own = score(&std::fs::read_to_string(path).expect("awf-bpf's score"));
+    std::fs::write(&go, "go\n").expect("let it end");
+    let out = run.finish(process);
+    let commands = score(&out.ok().stdout());
+    out.check(commands > own, || format!("the command's score is {commands}, awf-bpf's {own}"));
 }
