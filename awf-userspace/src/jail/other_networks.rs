@@ -143,14 +143,14 @@ mod tests {
         let ours = b"25 1 8:1 / / rw - ext4 /dev/sda1 rw\n26 25 8:2 / /data rw - ext4 /dev/sdb1 rw\n\
             27 25 0:20 / /run rw - tmpfs tmpfs rw\n28 25 8:2 /a /srv/a rw - ext4 /dev/sdb1 rw\n";
         let theirs =
-            b"50 1 0:40 / / rw - overlay overlay rw\n51 50 8:1 /home/u/proj /work rw - ext4 /dev/sda1 rw\n\
+            b"50 1 0:40 / / rw - overlay overlay rw\n51 50 8:1 /home/u/proj /proj rw - ext4 /dev/sda1 rw\n\
             52 50 8:2 /a/b /srv rw - ext4 /dev/sdb1 rw\n53 50 0:20 /x /run/x rw - tmpfs tmpfs rw\n";
         let (ours, theirs) = (mount_table(ours), mount_table(theirs));
         let here = |path: &str| -> Vec<String> {
             let all = here(Path::new(path), &theirs, &ours);
             all.iter().map(|path| path.display().to_string()).collect()
         };
-        assert_eq!(here("/work/s"), ["/home/u/proj/s"]);
+        assert_eq!(here("/proj/s"), ["/home/u/proj/s"]);
         assert_eq!(here("/srv/s"), ["/data/a/b/s", "/srv/a/b/s"]);
         assert_eq!(here("/var/run/x/s"), ["/run/x/s"]);
         assert_eq!(here("/tmp/s"), [""; 0]);
