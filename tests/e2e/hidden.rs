@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use harness::{Lab, workdir::UID};
+use harness::{Lab, Process, Run, workdir::UID};
 
 /// Connects to `$1` and sends to `$2`; says which of them took it.
 const TALK: &str = "\
@@ -139,4 +139,26 @@ fn unix_sockets_in_other_networks_refuse_the_command() {
         drop(server.stdin.take());
         server.wait().expect("wait for it");
     }
+}
+
+/// Some of them everybody may write to.
+#[test]
+fn files_of_security_modules_are_read_only_without_a_root_of_its_own() {
+    let lab = Lab::new();
+    let mounted = |run: &Run<'_>| {
+        let command = run.command(&["grep", "-w", "securityfs", "/proc/self/mounts"]);
+        let mut shell = Command::new("/usr/bin/unshare");
+        let script = "mount -t securityfs securityfs /sys/kernel/security && exec \"$@\"";
+        shell
+            .args(["--mount", "/bin/bash", "-c", script, "bash"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        shell.current_dir(lab.dir().work());
+        let out = run.finish(lab.machine().within(|| Process::spawn(&mut shell, Vec::new())));
+        out.ok().stdout()
+    };
+    let outside = mounted(&lab.bare());
+    assert!(outside.contains(" /sys/kernel/security securityfs rw,"), "{outside}");
+    let inside = mounted(&lab.awf().machine_files());
+    assert!(inside.contains(" /sys/kernel/security securityfs ro,"), "{inside}");
 }

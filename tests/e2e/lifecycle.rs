@@ -124,7 +124,7 @@ fn a_killed_run_is_reaped_by_gc_and_by_the_next_start() {
         } else {
             lab.awf().run(&["true"]).ok();
         }
-        leftovers::gc_until_none(&lab, &id, SOON);
+        leftovers::gc_and_assert_none(&lab, &id, SOON);
     }
 }
 

@@ -99,7 +99,7 @@ fn a_cgroup_of_ones_own_is_divided_for_the_run() {
         process.signal(if kill { Signal::KILL } else { Signal::TERM });
         assert!(process.wait_exit(SOON), "awf-bpf is gone");
         if kill {
-            leftovers::gc_until_none(&lab, lines[2], SOON);
+            leftovers::gc_and_assert_none(&lab, lines[2], SOON);
         } else {
             leftovers::assert_none(&lab, lines[2]);
         }
@@ -119,7 +119,7 @@ fn nothing_of_a_limit_stays_after_a_kill() {
         process.signal(if kill { Signal::KILL } else { Signal::TERM });
         assert!(process.wait_exit(SOON), "awf-bpf is gone");
         if kill {
-            leftovers::gc_until_none(&lab, &id, SOON);
+            leftovers::gc_and_assert_none(&lab, &id, SOON);
         } else {
             leftovers::assert_none(&lab, &id);
         }

@@ -36,25 +36,19 @@ pub fn assert_none(lab: &Lab, id: &str) {
     assert!(found.is_empty(), "run {id} left: {found:#?}");
 }
 
-/// Clears what is left of a killed run, by `gc`. Another test's start may have begun to, which `gc` does not wait for.
-///
-/// That other one has a machine of its own, and does not see the bpffs that is mounted in this one: the pins stay, of links
-/// whose cgroup is gone. Where it is slow enough to happen they are passed over.
+/// Clears what is left of a killed run, by one `gc`. Another test's start may have begun to, which `gc` does not wait for:
+/// that is waited for here.
 ///
 /// # Panics
 /// If something is left after `limit`.
 #[track_caller]
-pub fn gc_until_none(lab: &Lab, id: &str, limit: Duration) {
+pub fn gc_and_assert_none(lab: &Lab, id: &str, limit: Duration) {
     let end = Instant::now() + stretch(limit);
-    let is_slow = stretch(limit) > limit;
-    let left = || -> Vec<PathBuf> {
-        let all = of_run(lab, id).into_iter();
-        all.filter(|path| !(is_slow && path.starts_with("/run/awf-bpf/bpf"))).collect()
-    };
-    while !left().is_empty() && Instant::now() < end {
-        lab.awf().subcommand(&["gc"]).ok();
+    lab.awf().subcommand(&["gc"]).ok();
+    while !of_run(lab, id).is_empty() && Instant::now() < end {
+        std::thread::yield_now();
     }
-    assert!(left().is_empty(), "run {id} left: {:#?}", left());
+    assert_none(lab, id);
 }
 
 /// The mount point of a cgroup, cgroup2 or bpf file system (proc(5): fields after the separator `-`).

@@ -48,7 +48,7 @@ pub enum JailError {
     #[error("cannot read /proc/self/mountinfo: {0}")]
     MountInfo(#[source] io::Error),
     #[error("cannot make {} read-only: {source}", path.display())]
-    FreezeCgroupfs { path: PathBuf, source: io::Error },
+    Freeze { path: PathBuf, source: io::Error },
     #[error("cannot hide {}: {action}: {source}", path.display())]
     Hide { path: PathBuf, action: &'static str, source: io::Error },
     #[error("cannot hide {}: it changed while it was being covered", path.display())]

@@ -77,7 +77,7 @@ fn view(spec: &InitSpec) -> Result<(), JailError> {
             hide::apply(&[], &plan.sockets, None, &spec.identity)
         }
         None => {
-            mounts::freeze_cgroupfs()?;
+            mounts::freeze_kernel_fs()?;
             mounts::cover_terminals()?;
             hide::apply(&spec.hide, &spec.hide_sockets, spec.home_tmpfs.as_deref(), &spec.identity)
         }

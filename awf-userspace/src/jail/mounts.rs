@@ -43,25 +43,26 @@ pub(super) fn private_view(with_root: bool) -> Result<(), JailError> {
 }
 
 /// Makes every reachable cgroup file system read-only: CMD must not move to another cgroup, whoever owns it.
-/// Not hidden: JVMs and Node read their limits there.
-pub(super) fn freeze_cgroupfs() -> Result<(), JailError> {
+/// Not hidden: JVMs and Node read their limits there. So with that of security modules, which have files that everybody
+/// may write to: by TOMOYO's self_domain (security/tomoyo/securityfs_if.c) a process moves where its policy lets it.
+pub(super) fn freeze_kernel_fs() -> Result<(), JailError> {
     let table = std::fs::read("/proc/self/mountinfo").map_err(JailError::MountInfo)?;
-    for path in cgroup_mounts(&table) {
-        freeze(&path).map_err(|e| JailError::FreezeCgroupfs { path, source: e.into() })?;
+    for path in kernel_mounts(&table) {
+        freeze(&path).map_err(|e| JailError::Freeze { path, source: e.into() })?;
     }
     Ok(())
 }
 
 fn freeze(path: &Path) -> rustix::io::Result<()> {
-    /// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
-    const CGROUP_MAGICS: [i64; 2] = [0x0027_e0eb, 0x6367_7270];
-    let is_cgroupfs = |path: &Path| match rustix::fs::statfs(path) {
-        Ok(fs) => Ok(CGROUP_MAGICS.contains(&fs.f_type)),
+    /// `CGROUP_SUPER_MAGIC`, `CGROUP2_SUPER_MAGIC` and `SECURITYFS_MAGIC` of `linux/magic.h`.
+    const MAGICS: [i64; 3] = [0x0027_e0eb, 0x6367_7270, 0x7363_6673];
+    let is_on_top = |path: &Path| match rustix::fs::statfs(path) {
+        Ok(fs) => Ok(MAGICS.contains(&fs.f_type)),
         // Beneath another mount: no path leads there.
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(false),
         Err(error) => Err(error),
     };
-    if !is_cgroupfs(path)? {
+    if !is_on_top(path)? {
         return Ok(());
     }
     let flags = MountFlags::BIND
@@ -100,9 +101,9 @@ pub(super) fn cover_terminals() -> Result<(), JailError> {
 const DEVPTS: &std::ffi::CStr = c"ptmxmode=0666,mode=0620,gid=5";
 
 /// Mount points of cgroup (v1 and v2) file systems.
-fn cgroup_mounts(table: &[u8]) -> Vec<PathBuf> {
-    let is_cgroup = |mount: &MountPoint| matches!(&*mount.fs_type, "cgroup" | "cgroup2");
-    mount_table(table).into_iter().filter(is_cgroup).map(|mount| mount.at).collect()
+fn kernel_mounts(table: &[u8]) -> Vec<PathBuf> {
+    let is_one = |mount: &MountPoint| matches!(&*mount.fs_type, "cgroup" | "cgroup2" | "securityfs");
+    mount_table(table).into_iter().filter(is_one).map(|mount| mount.at).collect()
 }
 
 /// What a mountinfo table says (proc_pid_mountinfo(5)); lines that cannot be understood are skipped.
@@ -143,15 +144,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cgroup_mounts_are_found_whatever_their_names() {
+    fn mounts_are_found_whatever_their_names() {
         let table = b"24 1 0:22 / /sys rw - sysfs sysfs rw\n\
             30 24 0:26 / /sys/fs/cgroup/unified rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw\n\
             31 24 0:27 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
             32 24 0:28 / /odd\\040name\\134 rw - cgroup2 none rw\n\
             33 24 0:29 / /cgroup2 rw - tmpfs cgroup2 rw\n\
+            34 24 0:7 / /sys/kernel/security rw - securityfs securityfs rw\n\
             broken\n";
-        let want = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/odd name\\"].map(PathBuf::from);
-        assert_eq!(cgroup_mounts(table), want);
+        let want = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/odd name\\", "/sys/kernel/security"]
+            .map(PathBuf::from);
+        assert_eq!(kernel_mounts(table), want);
     }
 
     #[test]

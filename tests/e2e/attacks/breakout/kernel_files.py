@@ -28,10 +28,7 @@ def walk(name, top, skip=()):
 
 # Everybody opens it; who writes needs CAP_CHECKPOINT_RESTORE (kernel/pid_namespace.c).
 walk("some of /proc/sys", "/proc/sys", ["/proc/sys/kernel/ns_last_pid"])
-# The same: who writes needs CAP_MAC_ADMIN but for a question (security/apparmor/apparmorfs.c), or moves itself to where the
-# policy lets it (security/tomoyo/securityfs_if.c).
-modules = ["apparmor/.access", "apparmor/.load", "apparmor/.remove", "apparmor/.replace", "tomoyo/self_domain"]
-walk("some of /sys", "/sys", ["/sys/kernel/security/" + name for name in modules])
+walk("some of /sys", "/sys")
 walk("some of /sys/fs/cgroup", "/sys/fs/cgroup")
 attempt("a cgroup", lambda: (os.mkdir("/sys/fs/cgroup/awf-attack"), os.rmdir("/sys/fs/cgroup/awf-attack")))
 
