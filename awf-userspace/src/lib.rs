@@ -17,6 +17,7 @@
 
 pub mod audit;
 pub mod bpf;
+pub mod ca;
 pub mod cgroup;
 pub mod cli;
 pub mod config;
