@@ -52,6 +52,10 @@ pub enum Reason {
     ResolveFailed,
     /// No address of the name accepted the connection.
     ConnectFailed,
+    /// The server's certificate is not one that this host accepts; nothing was sent to it.
+    UpstreamCertificate,
+    /// The client does not take the certificate of this run's CA.
+    TlsUntrusted,
     /// The upstream proxy could not be reached, or gave no answer in time.
     UpstreamProxyFailed,
     /// The upstream proxy answered, but would not pass it on.
@@ -111,6 +115,8 @@ impl Reason {
             Self::LifetimeExceeded => "lifetime_exceeded",
             Self::ResolveFailed => "resolve_failed",
             Self::ConnectFailed => "connect_failed",
+            Self::UpstreamCertificate => "upstream_certificate",
+            Self::TlsUntrusted => "tls_untrusted",
             Self::UpstreamProxyFailed => "upstream_proxy_failed",
             Self::UpstreamProxyRefused => "upstream_proxy_refused",
             Self::NoOrigin => "no_origin",

@@ -16,18 +16,22 @@ use super::{
     flow::Flow,
     http1::{self, Next},
     http2,
+    intercept::{self, Place},
     judge::Mode,
     listen::{Spoken, listen},
     multiplex::Upstreams,
     parting::part,
+    relay,
     seat::Seat,
+    secure::Towards,
     transparent,
     tunnel::{self, Broken, Leg, Watch},
     upstream,
+    wire::Wire,
 };
 use crate::{
     audit::{Decision, EventKind},
-    policy::{Denied, Host, Protocol, Reason},
+    policy::{Denied, DomainName, Host, Protocol, Reason},
     upstream_proxy::Use,
 };
 
@@ -43,6 +47,8 @@ pub(super) struct Link {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) seat: Arc<Seat>,
     pub(super) flow: Arc<Flow>,
+    /// How servers are spoken to where that is TLS, of which the other end is with us.
+    pub(super) secure: Option<Arc<Towards>>,
 }
 
 /// Two sockets that are to be joined.
@@ -78,7 +84,7 @@ pub(super) async fn run(context: Arc<Context>, stream: TcpStream, stop: watch::R
     let (linger, ended) = (context.limits.linger, entry.ended());
     let seat = Arc::new(Seat::new(context.sockets.clone()));
     let flow = Arc::new(Flow::new(&context.shares));
-    let link = Link { context, peer, activity: Arc::clone(&activity), stop, seat, flow };
+    let link = Link { context, peer, activity: Arc::clone(&activity), stop, seat, flow, secure: None };
     let served = async {
         // What it takes to get there is freed before the tunnel, in which a connection spends its life.
         let opened = Box::pin(open(&link, stream, origin, entry)).await;
@@ -164,13 +170,16 @@ async fn connected(
     .await;
     let refused = match (spoken, other) {
         (Ok(Spoken::Tls(sni)), other) => {
+            let called = sni.as_deref().and_then(|name| DomainName::parse(name).ok());
             let judged = agrees(context, sni, &host, port, other.is_ok());
-            return tls(link, client, upstream, judged, entry).await;
+            let at = if let Host::Ip(ip) = host { Some(ip) } else { None };
+            let place = Place { host: called.map_or(host, Host::Name), port, at };
+            return tls(link, client, upstream, judged, Some(place), entry).await;
         }
         (Ok(Spoken::Hidden(outer)), other) => {
             let judged = named(outer, &host)
                 .and_then(|outer| Ok(hidden(context, outer.as_ref(), &host, port, other)?));
-            return tls(link, client, upstream, judged, entry).await;
+            return tls(link, client, upstream, judged, None, entry).await;
         }
         (Ok(Spoken::Http1), _) => {
             let kept = match upstream {
@@ -199,21 +208,36 @@ async fn connected(
     refuse(link, client, &refused, Some(port), entry).await
 }
 
-/// TLS inside a CONNECT, once it was `judged`.
+/// TLS inside a CONNECT, once it was `judged`. `place`: where it goes, unless that is hidden.
 async fn tls(
     link: &Link,
     client: Leg,
     upstream: Option<TcpStream>,
     judged: Result<Route, Refusal>,
+    place: Option<Place>,
     mut entry: Entry,
 ) -> Option<Tunnel> {
     let opened = match judged {
-        Ok(route) => opened(link, upstream, &route, &mut entry).await,
+        Ok(route) => opened(link, upstream, &route, &mut entry).await.map(|upstream| (route, upstream)),
         Err(refusal) => Err(refusal),
     };
-    match opened {
-        Ok(upstream) => join(link, client, upstream, entry),
-        Err(refusal) => refuse_tls(link, client, &refusal, entry).await,
+    tls_opened(link, client, opened, place, entry).await
+}
+
+/// TLS whose way was `opened` or refused: intercepted at `place`, or else passed through or refused.
+pub(super) async fn tls_opened(
+    link: &Link,
+    client: Leg,
+    opened: Result<(Route, TcpStream), Refusal>,
+    place: Option<Place>,
+    entry: Entry,
+) -> Option<Tunnel> {
+    let covers =
+        |place: &Place| link.context.interception.as_ref().is_some_and(|all| all.covers(place, &opened));
+    match (place.filter(covers), opened) {
+        (Some(place), opened) => Box::pin(intercept::serve(link, client, place, opened, entry)).await,
+        (None, Ok((_, upstream))) => join(link, client, upstream, entry),
+        (None, Err(refusal)) => refuse_tls(link, client, &refusal, entry).await,
     }
 }
 
@@ -235,14 +259,18 @@ async fn opened(
 
 pub(super) async fn http(
     link: &Link,
-    client: Leg,
+    client: impl Into<Leg<Wire>>,
     mode: Mode,
     mut entry: Entry,
     kept: Option<Kept>,
 ) -> Option<Tunnel> {
     entry.speaks_http();
-    match http1::serve(link, client, mode, entry, kept).await? {
+    match http1::serve(link, client.into(), mode, entry, kept).await? {
         Next::Tunnel(tunnel) => Some(tunnel),
+        Next::Relay { client, upstream, entry } => {
+            relay::join(link, client, upstream, entry).await;
+            None
+        }
         // A CONNECT inside a CONNECT is refused: this goes one level deep.
         Next::Connect { client, upstream, host, port, entry } => {
             connected(link, client, upstream, host, port, entry).await
@@ -253,16 +281,21 @@ pub(super) async fn http(
 /// HTTP/2 in clear text.
 pub(super) async fn h2c(
     link: &Link,
-    client: Leg,
+    client: impl Into<Leg<Wire>>,
     mode: Mode,
     entry: Entry,
     upstreams: Upstreams,
 ) -> Option<Tunnel> {
     let Ok(_permit) = link.context.http2.try_acquire() else {
         let message = format!("more than {} HTTP/2 connections at once", link.context.limits.http2);
-        return refuse(link, client, &denied(Reason::LimitExceeded, message).into(), None, entry).await;
+        let refusal = denied(Reason::LimitExceeded, message).into();
+        match Leg::try_from(client.into()) {
+            Ok(client) => return refuse(link, client, &refusal, None, entry).await,
+            Err(_) => refusal.note(&mut { entry }),
+        }
+        return None;
     };
-    Box::pin(http2::serve(link, client, mode, entry, upstreams)).await;
+    Box::pin(http2::serve(link, client.into(), mode, entry, upstreams)).await;
     None
 }
 

@@ -13,7 +13,9 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{Limits, OriginalDst, Resolve, ResolveError, flow::Shares, seat::Sockets};
+use super::{
+    Limits, OriginalDst, Resolve, ResolveError, flow::Shares, intercept::Interception, seat::Sockets,
+};
 use crate::{
     audit::Recorder,
     policy::{Denied, DomainName, Host, Policy, Protocol, Reason},
@@ -68,6 +70,8 @@ pub(super) struct Context {
     pub(super) sockets: Sockets,
     /// See [`Limits::attempts`].
     pub(super) attempts: Arc<Semaphore>,
+    /// For TLS that ends here.
+    pub(super) interception: Option<Arc<Interception>>,
     /// Connections that were nobody's.
     strangers: AtomicU64,
 }
@@ -103,6 +107,7 @@ impl Context {
             shares,
             sockets,
             attempts,
+            interception: None,
             strangers: AtomicU64::new(0),
         }
     }

@@ -9,18 +9,21 @@ use hyper::{
     client::conn::http1::{Builder, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     body::Passing,
     chain,
     connection::Link,
-    context::{Context, Route},
+    context::Route,
     deny::Refusal,
     entry::Entry,
     flow::{self, LARGE},
     paced::Paced,
-    request, upstream,
+    request,
+    secure::Alpn,
+    upstream,
+    wire::Wire,
 };
 use crate::{
     policy::{Host, Reason},
@@ -51,11 +54,14 @@ impl Place {
     /// Where a new connection for `request` has to lead. What cannot be asked in absolute form goes through a tunnel:
     /// WebSocket, `OPTIONS *`, and a Host that is not the one allowed: the route is an address that may be reached
     /// under any name, but a proxy would go by the name.
-    fn of<B>(context: &Context, route: &Route, request: &Request<B>) -> Self {
+    fn of<B>(link: &Link, route: &Route, request: &Request<B>) -> Self {
+        if link.secure.is_some() {
+            return Self::server(route);
+        }
         let allowed = request::host_value(&route.dial, route.port, 80);
         let foreign = request.headers().get(HOST).is_none_or(|host| *host != *allowed);
         let tunnel = foreign || request::is_websocket(request.headers()) || request.uri().path() == "*";
-        match context.upstream.of(Use::Http, &route.dial, route.port) {
+        match link.context.upstream.of(Use::Http, &route.dial, route.port) {
             Some(proxy) if !tunnel => Self::Proxy(Arc::clone(proxy)),
             _ => Self::server(route),
         }
@@ -99,12 +105,17 @@ impl Drop for AbortOnDrop {
 
 impl Kept {
     /// Speaks HTTP on `stream`, which leads to `host` on `port`.
-    pub(super) async fn on(link: &Link, stream: TcpStream, host: Host, port: u16) -> Result<Self, Refusal> {
-        Self::at(link, stream, Place::Server { host, port }).await
+    pub(super) async fn on(
+        link: &Link,
+        stream: impl Into<Wire>,
+        host: Host,
+        port: u16,
+    ) -> Result<Self, Refusal> {
+        Self::at(link, stream.into(), Place::Server { host, port }).await
     }
 
-    async fn at(link: &Link, stream: TcpStream, place: Place) -> Result<Self, Refusal> {
-        let ip = stream.peer_addr().ok().map(|address| address.ip());
+    async fn at(link: &Link, stream: Wire, place: Place) -> Result<Self, Refusal> {
+        let ip = stream.peer_ip();
         let mut builder = Builder::new();
         builder
             .preserve_header_case(true)
@@ -141,11 +152,16 @@ impl Kept {
     async fn to(link: &Link, place: Place, entry: &mut Entry) -> Result<Self, Refusal> {
         let context = &link.context;
         link.seat.take()?;
-        let stream = match &place {
-            Place::Server { host, port } => upstream::dial(context, host, *port, Use::Http, entry).await?,
-            Place::Proxy(proxy) => {
+        let stream = match (&place, &link.secure) {
+            (Place::Server { host, port }, Some(secure)) => {
+                secure.dial(context, (host, *port), Alpn::Http1, entry).await?
+            }
+            (Place::Server { host, port }, None) => {
+                upstream::dial(context, host, *port, Use::Http, entry).await?.into()
+            }
+            (Place::Proxy(proxy), _) => {
                 entry.record.via = Some(proxy.place());
-                chain::open(context, proxy).await?
+                chain::open(context, proxy).await?.into()
             }
         };
         Self::at(link, stream, place).await
@@ -201,7 +217,7 @@ pub(super) async fn send(
     entry: &mut Entry,
 ) -> Result<Response<Incoming>, Refusal> {
     let context = &*link.context;
-    let place = Place::of(context, route, &request);
+    let place = Place::of(link, route, &request);
     if matches!(place, Place::Proxy(_)) {
         upstream::may_ask(context, &route.dial, route.port)?;
     }

@@ -105,7 +105,7 @@ impl Forward {
             if connect { self.connection().take() } else { self.connection().as_ref().map(Entry::request) };
         let mut entry =
             own.unwrap_or_else(|| Entry::new(&self.link.context, EventKind::Request, self.link.peer));
-        entry.record.proto = Some(if connect { "connect" } else { "http" });
+        entry.record.proto = Some(if connect { "connect" } else { self.mode.scheme().as_str() });
         entry.record.method = self.finding.get().is_none().then(|| parts.method.to_string());
         entry
     }
@@ -118,7 +118,7 @@ impl Forward {
         if let Some(finding) = self.finding.get() {
             return Err(found(finding));
         }
-        let to = request::destination(&parts.method, &parts.uri, &parts.headers);
+        let to = request::destination(self.mode.scheme(), &parts.method, &parts.uri, &parts.headers);
         let to = to.map_err(unreadable)?;
         if let Some(host) = &to.host {
             entry.target(host, to.port.unwrap_or_else(|| self.mode.port()));
@@ -188,8 +188,9 @@ impl Forward {
             return Err(denied(Reason::ProtocolNotAllowed, message).into());
         }
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let authority = request::host_value(&host, route.port, 80);
-        entry.record.url = Some(format!("http://{authority}{path}"));
+        let scheme = self.mode.scheme();
+        let authority = request::host_value(&host, route.port, scheme.port());
+        entry.record.url = Some(format!("{}://{authority}{path}", scheme.as_str()));
         entry.allow(&route.rule);
         let websocket = wants_tunnel(parts);
         let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };

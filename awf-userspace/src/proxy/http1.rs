@@ -21,6 +21,7 @@ use super::{
     judge::Mode,
     paced::Paced,
     tunnel::{Leg, Watch},
+    wire::Wire,
 };
 use crate::policy::Host;
 
@@ -28,6 +29,12 @@ use crate::policy::Host;
 #[derive(Debug)]
 pub(super) enum Next {
     Tunnel(Tunnel),
+    /// As a tunnel, where one of the two is TLS that ends here.
+    Relay {
+        client: Leg<Wire>,
+        upstream: Leg<Wire>,
+        entry: Entry,
+    },
     /// `upstream`: what leads to the host, unless that is not dialled yet.
     Connect {
         client: Leg,
@@ -41,7 +48,7 @@ pub(super) enum Next {
 /// Serves `client`. `entry`: the connection's own, recorded when it ends. `kept`: a server connection made before.
 pub(super) async fn serve(
     link: &Link,
-    client: Leg,
+    client: Leg<Wire>,
     mode: Mode,
     entry: Entry,
     kept: Option<Kept>,
@@ -82,22 +89,31 @@ pub(super) async fn serve(
     match forward.take_after()? {
         After::WebSocket { client, upstream, entry } => {
             let (client, upstream) = (client_leg(client).await?, server_leg(upstream).await?);
-            Some(Next::Tunnel(Tunnel { client, upstream, entry, watch: Watch::none() }))
+            Some(match (Leg::try_from(client), Leg::try_from(upstream)) {
+                (Ok(client), Ok(upstream)) => {
+                    Next::Tunnel(Tunnel { client, upstream, entry, watch: Watch::none() })
+                }
+                (client, upstream) => {
+                    let again = |leg: Result<Leg, Leg<Wire>>| leg.map_or_else(|leg| leg, Leg::from);
+                    Next::Relay { client: again(client), upstream: again(upstream), entry }
+                }
+            })
         }
         After::Connect { client, upstream, host, port, entry } => {
-            let client = client_leg(client).await?;
+            // Only in clear is there a proxy to speak to.
+            let client = Leg::try_from(client_leg(client).await?).ok()?;
             Some(Next::Connect { client, upstream, host, port, entry })
         }
     }
 }
 
-async fn client_leg(upgrade: OnUpgrade) -> Option<Leg> {
-    let parts = upgraded(upgrade).await?.downcast::<TokioIo<Gate<TcpStream>>>().ok()?;
+async fn client_leg(upgrade: OnUpgrade) -> Option<Leg<Wire>> {
+    let parts = upgraded(upgrade).await?.downcast::<TokioIo<Gate<Wire>>>().ok()?;
     let (stream, rest) = parts.io.into_inner().into_parts();
     Some(joined(stream, &parts.read_buf, &rest))
 }
 
-async fn server_leg(upgrade: OnUpgrade) -> Option<Leg> {
+async fn server_leg(upgrade: OnUpgrade) -> Option<Leg<Wire>> {
     let parts = upgraded(upgrade).await?.downcast::<TokioIo<Paced>>().ok()?;
     Some(joined(parts.io.into_inner().into_inner(), &parts.read_buf, &[]))
 }
@@ -106,7 +122,7 @@ async fn upgraded(upgrade: OnUpgrade) -> Option<Upgraded> {
     upgrade.await.inspect_err(|error| log::debug!("a tunnel that was not taken up: {error}")).ok()
 }
 
-fn joined(stream: TcpStream, first: &[u8], second: &[u8]) -> Leg {
+fn joined(stream: Wire, first: &[u8], second: &[u8]) -> Leg<Wire> {
     let mut leg = Leg::new(stream);
     leg.received.extend_from_slice(first);
     leg.received.extend_from_slice(second);

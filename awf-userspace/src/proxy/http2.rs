@@ -28,6 +28,7 @@ use super::{
     replay::Replay,
     streams::Streams,
     tunnel::Leg,
+    wire::Wire,
 };
 use crate::policy::{Denied, Reason};
 
@@ -79,7 +80,13 @@ fn builder(exec: Inline, limits: &Limits, windows: Windows) -> Builder<Inline> {
 
 /// Serves `client`. `entry`: the connection's own, recorded when it and all its requests have ended. `upstreams`:
 /// with a server connection made before.
-pub(super) async fn serve(link: &Link, client: Leg, mode: Mode, mut entry: Entry, upstreams: Upstreams) {
+pub(super) async fn serve(
+    link: &Link,
+    client: Leg<Wire>,
+    mode: Mode,
+    mut entry: Entry,
+    upstreams: Upstreams,
+) {
     entry.speaks_http2();
     let large = link.context.http2_large.try_acquire();
     let windows = if large.is_ok() { LARGE } else { SMALL };

@@ -7,7 +7,8 @@ use super::{
     context::{Route, denied},
     deny::Refusal,
     entry::Entry,
-    request::{Destination, DestinationError, Form},
+    intercept::Place,
+    request::{Destination, DestinationError, Form, Scheme},
 };
 use crate::policy::{Host, Protocol, Reason};
 
@@ -20,6 +21,9 @@ pub(super) enum Mode {
     Transparent(SocketAddr),
     /// It is inside a CONNECT to this host and port.
     Connected(Host, u16),
+    /// It is inside TLS that ends here, in which we are in this place. `refusal`: what every request is
+    /// answered with, if that is settled.
+    Secure { place: Place, refusal: Option<Refusal> },
 }
 
 impl Mode {
@@ -27,7 +31,23 @@ impl Mode {
         match self {
             Self::Explicit => 80,
             Self::Transparent(dst) => dst.port(),
-            Self::Connected(_, port) => *port,
+            Self::Connected(_, port) | Self::Secure { place: Place { port, .. }, .. } => *port,
+        }
+    }
+}
+
+impl Mode {
+    pub(super) fn scheme(&self) -> Scheme {
+        match self {
+            Self::Secure { .. } => Scheme::Https,
+            _ => Scheme::Http,
+        }
+    }
+
+    fn protocol(&self) -> Protocol {
+        match self {
+            Self::Secure { .. } => Protocol::Tls,
+            _ => Protocol::Http,
         }
     }
 }
@@ -46,8 +66,15 @@ pub(super) fn judge(link: &Link, mode: &Mode, to: Destination, entry: &mut Entry
         Mode::Explicit => (None, to.port.unwrap_or(80)),
         Mode::Transparent(dst) => (Some(dst.ip()), dst.port()),
         Mode::Connected(_, port) => (None, *port),
+        Mode::Secure { refusal: Some(refusal), .. } => return Err(refusal.clone()),
+        Mode::Secure { place, .. } => (place.at, place.port),
     };
     let named = match (mode, to.host) {
+        (Mode::Secure { place, .. }, Some(named)) if place.host != named => {
+            let message = format!("the TLS is for {}, the request inside is for {named}", place.host);
+            return Err(mismatch(message));
+        }
+        (Mode::Secure { place, .. }, _) => Some(place.host.clone()),
         (Mode::Connected(host, _), Some(named)) if *host != named => {
             return Err(mismatch(format!("the CONNECT was for {host}, the request inside is for {named}")));
         }
@@ -62,7 +89,7 @@ pub(super) fn judge(link: &Link, mode: &Mode, to: Destination, entry: &mut Entry
     if let Some(host) = &host {
         entry.target(host, port);
     }
-    let route = link.context.decide(named.as_ref(), at, port, Protocol::Http)?;
+    let route = link.context.decide(named.as_ref(), at, port, mode.protocol())?;
     Ok(Judged { host: host.unwrap_or_else(|| route.dial.clone()), route })
 }
 

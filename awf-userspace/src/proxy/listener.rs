@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Limits, OriginalDst, Resolve,
+    Interception, Limits, OriginalDst, Resolve,
     connection::{self, stopped},
     context::{Context, denied},
 };
@@ -35,17 +35,20 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy that judges by `policy`, dials what `resolver` gives or goes through `upstream`, and hands every
-    /// decision to `recorder`.
+    /// decision to `recorder`. With `interception`, TLS ends here.
     pub fn new<O: OriginalDst, R: Resolve, A: Recorder>(
         policy: Arc<Policy>,
         origins: Arc<O>,
         resolver: Arc<R>,
         recorder: Arc<A>,
         upstream: UpstreamProxies,
+        interception: Option<Interception>,
         limits: Limits,
     ) -> Self {
         let connections = Arc::new(Semaphore::new(limits.connections));
-        let context = Arc::new(Context::new(policy, origins, resolver, recorder, upstream, limits));
+        let mut context = Context::new(policy, origins, resolver, recorder, upstream, limits);
+        context.interception = interception.map(Arc::new);
+        let context = Arc::new(context);
         Self { context, connections, stop: watch::Sender::new(false) }
     }
 

@@ -26,6 +26,7 @@ mod gate;
 pub mod head;
 mod http1;
 mod http2;
+mod intercept;
 mod judge;
 pub mod limits;
 mod listen;
@@ -34,11 +35,13 @@ mod multiplex;
 mod paced;
 mod parting;
 mod pipe;
+mod relay;
 mod replay;
 pub mod request;
 mod scratch;
 pub mod seam;
 mod seat;
+mod secure;
 pub mod sni;
 pub mod sniff;
 mod streams;
@@ -46,10 +49,13 @@ mod tokens;
 mod transparent;
 mod tunnel;
 mod upstream;
+mod wire;
 
 #[cfg(test)]
 mod tests;
 
+pub use intercept::{Interception, Scope};
 pub use limits::Limits;
 pub use listener::Proxy;
 pub use seam::{Origin, OriginalDst, Owner, Resolve, ResolveError};
+pub use secure::Secure;

@@ -8,16 +8,11 @@ use hyper::{
     client::conn::http2::{Builder, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, sync::Mutex};
+use tokio::sync::Mutex;
 
 use super::{
-    body::Passing,
-    context::{Context, Route},
-    deny::Refusal,
-    entry::Entry,
-    http2::Windows,
-    seat::Permit,
-    upstream,
+    body::Passing, connection::Link, context::Route, deny::Refusal, entry::Entry, http2::Windows,
+    seat::Permit, secure::Alpn, upstream, wire::Wire,
 };
 use crate::{
     policy::{Host, Reason},
@@ -38,7 +33,7 @@ enum Way {
     #[default]
     None,
     /// Dialled, with the upstream proxy it leads through.
-    Open(TcpStream, Option<String>),
+    Open(Wire, Option<String>),
     Shared(Shared),
 }
 
@@ -56,8 +51,8 @@ pub(super) struct Upstreams(std::sync::Mutex<Vec<(Host, u16, Slot)>>);
 
 impl Upstreams {
     /// With `stream`, which leads to `host` on `port`; `entry` was told how.
-    pub(super) fn on(stream: TcpStream, host: Host, port: u16, entry: &Entry) -> Self {
-        let way = Way::Open(stream, entry.record.via.clone());
+    pub(super) fn on(stream: impl Into<Wire>, host: Host, port: u16, entry: &Entry) -> Self {
+        let way = Way::Open(stream.into(), entry.record.via.clone());
         Self(vec![(host, port, Arc::new(Mutex::new(way)))].into())
     }
 
@@ -67,7 +62,7 @@ impl Upstreams {
     /// The answer the command gets instead.
     pub(super) async fn send(
         &self,
-        context: &Context,
+        link: &Link,
         windows: Windows,
         route: &Route,
         mut request: Request<Passing>,
@@ -76,7 +71,7 @@ impl Upstreams {
         let slot = self.slot(route);
         let mut again = true;
         loop {
-            let mut shared = connected(context, windows, &slot, route, entry).await?;
+            let mut shared = connected(link, windows, &slot, route, entry).await?;
             entry.record.ip = shared.ip;
             entry.record.via.clone_from(&shared.via);
             match shared.sender.try_send_request(request).await {
@@ -107,7 +102,7 @@ impl Upstreams {
 
 /// The connection in `slot`, made now if there is none that can be used.
 async fn connected(
-    context: &Context,
+    link: &Link,
     windows: Windows,
     slot: &Slot,
     route: &Route,
@@ -124,8 +119,13 @@ async fn connected(
         Way::Open(stream, via) => (stream, via),
         // Requests in absolute form are HTTP/1: through an upstream proxy this takes a tunnel.
         Way::None | Way::Shared(_) => {
+            let context = &link.context;
             permit = Some(context.sockets.one()?);
-            let stream = upstream::dial(context, &route.dial, route.port, Use::Http, entry).await?;
+            let (host, port) = (&route.dial, route.port);
+            let stream = match &link.secure {
+                Some(secure) => secure.dial(context, (host, port), Alpn::Http2, entry).await?,
+                None => upstream::dial(context, host, port, Use::Http, entry).await?.into(),
+            };
             (stream, entry.record.via.clone())
         }
     };
@@ -135,12 +135,12 @@ async fn connected(
 }
 
 async fn handshake(
-    stream: TcpStream,
+    stream: Wire,
     permit: Option<Permit>,
     windows: Windows,
     route: &Route,
 ) -> Result<Shared, Refusal> {
-    let ip = stream.peer_addr().ok().map(|address| address.ip());
+    let ip = stream.peer_ip();
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .initial_stream_window_size(windows.stream)

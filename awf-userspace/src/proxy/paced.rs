@@ -7,25 +7,22 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
-use super::{body::Way, flow::Flow};
+use super::{body::Way, flow::Flow, wire::Wire};
 
 #[derive(Debug)]
 pub(super) struct Paced {
-    io: Take<TcpStream>,
+    io: Take<Wire>,
     flow: Arc<Flow>,
 }
 
 impl Paced {
-    pub(super) fn new(stream: TcpStream, flow: Arc<Flow>) -> Self {
+    pub(super) fn new(stream: Wire, flow: Arc<Flow>) -> Self {
         Self { io: stream.take(0), flow }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> Wire {
         self.io.into_inner()
     }
 }

@@ -8,27 +8,28 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{activity::Activity, tunnel::Leg};
 
 #[derive(Debug)]
-pub(super) struct Replay {
-    stream: TcpStream,
+pub(super) struct Replay<S> {
+    stream: S,
     received: BytesMut,
     activity: Arc<Activity>,
 }
 
-impl Replay {
-    pub(super) fn new(leg: Leg, activity: Arc<Activity>) -> Self {
+impl<S> Replay<S> {
+    pub(super) fn new(leg: Leg<S>, activity: Arc<Activity>) -> Self {
         Self { stream: leg.stream, received: leg.received, activity }
+    }
+
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
     }
 }
 
-impl AsyncRead for Replay {
+impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.received.has_remaining() {
@@ -42,7 +43,7 @@ impl AsyncRead for Replay {
     }
 }
 
-impl AsyncWrite for Replay {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, data))?;

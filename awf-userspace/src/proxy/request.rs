@@ -19,6 +19,33 @@ pub enum Form {
     Origin,
 }
 
+/// Under which scheme requests come on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    /// Inside TLS.
+    Https,
+}
+
+impl Scheme {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that an authority need not name.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
 /// Whom a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
@@ -50,6 +77,8 @@ pub enum DestinationError {
     Target(String),
     #[error("the proxy does not fetch {0}:// URLs; use CONNECT, as clients do for https")]
     Scheme(String),
+    #[error("the connection is TLS, the request inside is for a {0}:// URL")]
+    OtherScheme(String),
     #[error("the target says {target} and the Host header {host}")]
     Mismatch { target: String, host: String },
 }
@@ -60,7 +89,7 @@ impl DestinationError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Scheme(_) | Self::StreamConnect => Reason::ProtocolNotAllowed,
-            Self::Mismatch { .. } => Reason::NameMismatch,
+            Self::Mismatch { .. } | Self::OtherScheme(_) => Reason::NameMismatch,
             _ => Reason::Malformed,
         }
     }
@@ -70,7 +99,12 @@ impl DestinationError {
 ///
 /// # Errors
 /// When target and Host header disagree, or one of them is not what it should be.
-pub fn destination(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Destination, DestinationError> {
+pub fn destination(
+    scheme: Scheme,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Destination, DestinationError> {
     let header = host_header(headers)?;
     let (form, target) = match (uri.scheme_str(), uri.authority()) {
         (None, Some(target)) if method == Method::CONNECT => {
@@ -79,11 +113,11 @@ pub fn destination(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<De
             (Form::Connect, (host, port))
         }
         _ if method == Method::CONNECT => return Err(DestinationError::Connect(uri.to_string())),
-        (Some("http"), Some(target)) => {
+        (Some(other), Some(target)) if other == scheme.as_str() => {
             let (host, port) = authority(target.as_str())?;
-            (Form::Absolute, (host, port.unwrap_or(80)))
+            (Form::Absolute, (host, port.unwrap_or(scheme.port())))
         }
-        (Some(scheme), _) => return Err(DestinationError::Scheme(scheme.to_owned())),
+        (Some(other), _) => return Err(foreign(scheme, other)),
         (None, None) if uri.path().starts_with('/') || uri.path() == "*" => {
             let (host, port) = header.map_or((None, None), |(host, port)| (Some(host), port));
             return Ok(Destination { form: Form::Origin, host, port });
@@ -93,7 +127,7 @@ pub fn destination(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<De
     let (host, port) = target;
     if let Some((named, at)) = header {
         // CONNECT has no default port to compare with.
-        let at = at.unwrap_or(if form == Form::Connect { port } else { 80 });
+        let at = at.unwrap_or(if form == Form::Connect { port } else { scheme.port() });
         if named != host || at != port {
             let (target, host) = (host_value(&host, port, 0), host_value(&named, at, 0));
             return Err(DestinationError::Mismatch { target, host });
@@ -102,11 +136,19 @@ pub fn destination(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<De
     Ok(Destination { form, host: Some(host), port: Some(port) })
 }
 
+fn foreign(scheme: Scheme, other: &str) -> DestinationError {
+    match scheme {
+        Scheme::Http => DestinationError::Scheme(other.to_owned()),
+        Scheme::Https => DestinationError::OtherScheme(other.to_owned()),
+    }
+}
+
 /// Reads whom a request of HTTP/2 is for (RFC 9113 section 8.3.1): `:authority`, with which Host must agree.
 ///
 /// # Errors
 /// The same, and for CONNECT, which HTTP/2 has for one stream only.
 pub fn stream_destination(
+    scheme: Scheme,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
@@ -114,16 +156,17 @@ pub fn stream_destination(
     if method == Method::CONNECT {
         return Err(DestinationError::StreamConnect);
     }
-    if let Some(scheme) = uri.scheme_str().filter(|scheme| *scheme != "http") {
-        return Err(DestinationError::Scheme(scheme.to_owned()));
+    if let Some(other) = uri.scheme_str().filter(|other| *other != scheme.as_str()) {
+        return Err(foreign(scheme, other));
     }
+    let default = scheme.port();
     let header = host_header(headers)?;
     let target = uri.authority().map(|target| authority(target.as_str())).transpose()?;
     if let (Some((host, port)), Some((named, at))) = (&target, &header)
-        && (host != named || port.unwrap_or(80) != at.unwrap_or(80))
+        && (host != named || port.unwrap_or(default) != at.unwrap_or(default))
     {
         let (target, host) =
-            (host_value(host, port.unwrap_or(80), 0), host_value(named, at.unwrap_or(80), 0));
+            (host_value(host, port.unwrap_or(default), 0), host_value(named, at.unwrap_or(default), 0));
         return Err(DestinationError::Mismatch { target, host });
     }
     let form = if target.is_some() { Form::Absolute } else { Form::Origin };

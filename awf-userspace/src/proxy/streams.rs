@@ -12,7 +12,7 @@ use http::{
     HeaderMap, Request, Response,
     header::HOST,
     request::Parts,
-    uri::{PathAndQuery, Scheme, Uri},
+    uri::{self, PathAndQuery, Uri},
 };
 use hyper::body::Incoming;
 
@@ -27,7 +27,7 @@ use super::{
     http2::Windows,
     judge::{Judged, Mode, expired, judge, unreadable},
     multiplex::Upstreams,
-    request,
+    request::{self, Scheme},
 };
 use crate::policy::{Denied, Reason};
 
@@ -67,7 +67,7 @@ impl Streams {
         self.seen.fetch_add(1, Relaxed);
         let (mut parts, body) = request.into_parts();
         let mut entry = Entry::request_of(&self.connection);
-        entry.record.proto = Some("http");
+        entry.record.proto = Some(self.mode.scheme().as_str());
         entry.record.method = Some(parts.method.to_string());
         let headers = parts.headers.clone();
         match self.pass_on(&mut parts, body, &mut entry).await {
@@ -88,20 +88,20 @@ impl Streams {
     ) -> Result<Response<Incoming>, Refusal> {
         self.measure(&parts.headers)?;
         self.make_room(&parts.headers, entry)?;
-        let to = request::stream_destination(&parts.method, &parts.uri, &parts.headers);
+        let to = request::stream_destination(self.mode.scheme(), &parts.method, &parts.uri, &parts.headers);
         let to = to.map_err(unreadable)?;
         if let Some(host) = &to.host {
             entry.target(host, to.port.unwrap_or_else(|| self.mode.port()));
         }
         let Judged { host, route } = judge(&self.link, &self.mode, to, entry)?;
-        let authority = request::host_value(&host, route.port, 80);
+        let scheme = self.mode.scheme();
+        let authority = request::host_value(&host, route.port, scheme.port());
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        entry.record.url = Some(format!("http://{authority}{path}"));
+        entry.record.url = Some(format!("{}://{authority}{path}", scheme.as_str()));
         entry.allow(&route.rule);
-        let head = outgoing(parts, &authority, path)?;
+        let head = outgoing(parts, scheme, &authority, path)?;
         let head = head.map(|()| Passing::up(body, &entry.traffic, None));
-        let context = &self.link.context;
-        let sending = self.upstreams.send(context, self.windows, &route, head, entry);
+        let sending = self.upstreams.send(&self.link, self.windows, &route, head, entry);
         let response = tokio::select! {
             sent = sending => sent?,
             reason = self.link.activity.expired(Duration::ZERO) => return Err(expired(reason, &host)),
@@ -139,12 +139,20 @@ fn size(headers: &HeaderMap) -> usize {
 }
 
 /// The request as the server gets it: the judged name as its `:authority` and no Host, nothing meant for a proxy.
-fn outgoing(parts: &mut Parts, authority: &str, path: PathAndQuery) -> Result<Request<()>, Refusal> {
+fn outgoing(
+    parts: &mut Parts,
+    scheme: Scheme,
+    authority: &str,
+    path: PathAndQuery,
+) -> Result<Request<()>, Refusal> {
     let bad = || Refusal::bad_request(denied(Reason::Malformed, "the request target is not valid"));
     let mut out = Request::new(());
     out.method_mut().clone_from(&parts.method);
-    let mut target = http::uri::Parts::default();
-    target.scheme = Some(Scheme::HTTP);
+    let mut target = uri::Parts::default();
+    target.scheme = Some(match scheme {
+        Scheme::Http => uri::Scheme::HTTP,
+        Scheme::Https => uri::Scheme::HTTPS,
+    });
     target.authority = Some(authority.parse().map_err(|_| bad())?);
     target.path_and_query = Some(path);
     *out.uri_mut() = Uri::from_parts(target).map_err(|_| bad())?;

@@ -6,12 +6,13 @@ use tokio::net::TcpStream;
 
 use super::{
     agree::{hidden, named},
-    connection::{Link, Tunnel, dial, h2c, http, join, late, patience, refuse, refuse_tls},
+    connection::{Link, Tunnel, dial, h2c, http, join, late, patience, refuse, refuse_tls, tls_opened},
     context::Route,
     deny::Refusal,
     entry::Entry,
     exchange::Kept,
     farewell::Farewell,
+    intercept::Place,
     judge::Mode,
     listen::{Spoken, listen},
     multiplex::Upstreams,
@@ -97,27 +98,30 @@ async fn tls(
     mut entry: Entry,
 ) -> Option<Tunnel> {
     entry.record.proto = Some("tls");
+    let mut place = None;
     let opened = async {
         let named = named(sni, &Host::from(dst.ip()))?;
         if let Some(name) = &named {
             entry.target(name, dst.port());
         }
+        let host = named.clone().unwrap_or_else(|| Host::from(dst.ip()));
+        place = Some(Place { host, port: dst.port(), at: Some(dst.ip()) });
         let decided = link.context.decide(named.as_ref(), Some(dst.ip()), dst.port(), Protocol::Tls);
         match (decided, early) {
-            (Ok(route), Ok(early)) if route.dial == early.route.dial => early.stream,
+            (Ok(route), Ok(early)) if route.dial == early.route.dial => Ok((early.route, early.stream?)),
             (Ok(route), early) => {
                 drop(early);
-                dial(link, &route, &mut entry).await
+                let stream = dial(link, &route, &mut entry).await?;
+                Ok((route, stream))
             }
-            (Err(denied), Ok(early)) if named.is_none() && denied.reason != Reason::Blocked => early.stream,
+            (Err(denied), Ok(early)) if named.is_none() && denied.reason != Reason::Blocked => {
+                Ok((early.route, early.stream?))
+            }
             (Err(denied), _) => Err(denied.into()),
         }
     };
     let opened = opened.await;
-    match opened {
-        Ok(upstream) => join(link, client, upstream, entry),
-        Err(refusal) => refuse_tls(link, client, &refusal, entry).await,
-    }
+    tls_opened(link, client, opened, place, entry).await
 }
 
 /// TLS whose server name is hidden: as good as a protocol without one.

@@ -21,6 +21,7 @@ use super::{
     pipe::Pipe,
     scratch,
     sni::retry::Breach,
+    wire::Wire,
 };
 use crate::policy::Reason;
 
@@ -35,14 +36,31 @@ const BULK: usize = 16 * 1024;
 
 /// A connected socket, and what was received from it but not yet passed on.
 #[derive(Debug)]
-pub(super) struct Leg {
-    pub(super) stream: TcpStream,
+pub(super) struct Leg<S = TcpStream> {
+    pub(super) stream: S,
     pub(super) received: BytesMut,
 }
 
-impl Leg {
-    pub(super) fn new(stream: TcpStream) -> Self {
+impl<S> Leg<S> {
+    pub(super) fn new(stream: S) -> Self {
         Self { stream, received: BytesMut::new() }
+    }
+}
+
+impl TryFrom<Leg<Wire>> for Leg {
+    type Error = Leg<Wire>;
+
+    fn try_from(leg: Leg<Wire>) -> Result<Self, Leg<Wire>> {
+        match leg.stream {
+            Wire::Clear(stream) => Ok(Self { stream, received: leg.received }),
+            stream => Err(Leg { stream, received: leg.received }),
+        }
+    }
+}
+
+impl From<Leg> for Leg<Wire> {
+    fn from(leg: Leg) -> Self {
+        Self { stream: leg.stream.into(), received: leg.received }
     }
 }
 

@@ -163,6 +163,7 @@ impl Run {
             Arc::clone(&stub),
             Arc::clone(audit),
             upstream_proxies,
+            None,
             limits.proxy(&plan.deadlines),
         ));
         Ok(Self { plan, kernel, proxy, stub, _events: events })

@@ -12,7 +12,7 @@ fn read(method: &str, uri: &str, hosts: &[&str]) -> Result<Destination, Destinat
     for host in hosts {
         headers.append(HOST, host.parse().unwrap());
     }
-    destination(&method.parse().unwrap(), &uri.parse().unwrap(), &headers)
+    destination(Scheme::Http, &method.parse().unwrap(), &uri.parse().unwrap(), &headers)
 }
 
 fn found(form: Form, host: &str, port: impl Into<Option<u16>>) -> Result<Destination, DestinationError> {

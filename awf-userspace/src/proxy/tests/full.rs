@@ -129,6 +129,7 @@ async fn answered_early(lab: &Lab, server: &TcpListener, port: u16) -> (Kept, Tc
         stop: watch::Sender::new(false).subscribe(),
         seat: Arc::new(Seat::new(context.sockets.clone())),
         flow: Arc::new(Flow::new(&context.shares)),
+        secure: None,
     };
     let mut entry = Entry::new(&context, EventKind::Request, link.peer);
     let body = Passing::own(vec![b'x'; UNREAD].into());

@@ -12,6 +12,7 @@ mod full;
 mod h2c;
 mod host_ports;
 mod http;
+mod intercept;
 mod life;
 mod other;
 mod parting;
@@ -175,6 +176,16 @@ impl Lab {
     }
 
     fn of(listener: TcpListener, policy: Policy, upstream: UpstreamProxies, limits: Limits) -> Self {
+        Self::intercepting(listener, policy, upstream, None, limits)
+    }
+
+    fn intercepting(
+        listener: TcpListener,
+        policy: Policy,
+        upstream: UpstreamProxies,
+        interception: Option<Interception>,
+        limits: Limits,
+    ) -> Self {
         let policy = Arc::new(policy);
         let (origins, names, log) = (Arc::default(), Arc::default(), Arc::default());
         let proxy = Arc::new(Proxy::new(
@@ -183,6 +194,7 @@ impl Lab {
             Arc::clone(&names),
             Arc::clone(&log),
             upstream,
+            interception,
             limits,
         ));
         let address = listener.local_addr().unwrap();

@@ -1,0 +1,219 @@
+//! TLS that ends here: with the command in the name of the server it dialled, with that server in the command's stead.
+//! Inside, HTTP is judged request by request.
+
+use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
+
+use rustls::{Error, ServerConfig, crypto::CryptoProvider, server::Acceptor, sign::SingleCertAndKey};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use super::{
+    connection::{Link, Tunnel, h2c, http},
+    context::{Route, denied},
+    deny::Refusal,
+    entry::Entry,
+    exchange::Kept,
+    judge::Mode,
+    multiplex::Upstreams,
+    replay::Replay,
+    secure::{Alpn, Secure, Towards},
+    tunnel::Leg,
+    wire::Wire,
+};
+use crate::{
+    audit::Decision,
+    ca::Leaves,
+    policy::{Host, Reason},
+};
+
+/// Which TLS ends here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// What is refused, so that the command reads why.
+    Refused,
+    /// What is allowed, too.
+    All,
+}
+
+/// What the command dialled inside of which its TLS is: who we are there, and the address if it dialled one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) host: Host,
+    pub(super) port: u16,
+    pub(super) at: Option<IpAddr>,
+}
+
+type Spared = dyn Fn(&Host, u16) -> bool + Send + Sync;
+
+/// What it takes to intercept.
+pub struct Interception {
+    scope: Scope,
+    leaves: Arc<Leaves>,
+    secure: Arc<Secure>,
+    provider: Arc<CryptoProvider>,
+    spared: Box<Spared>,
+}
+
+impl fmt::Debug for Interception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interception").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+impl Interception {
+    /// In the names that `leaves` has certificates for, to servers as `secure` says; allowed hosts that are `spared`
+    /// are passed through.
+    pub fn new(
+        scope: Scope,
+        leaves: Arc<Leaves>,
+        secure: Arc<Secure>,
+        spared: impl Fn(&Host, u16) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Self { scope, leaves, secure, provider, spared: Box::new(spared) }
+    }
+
+    /// Whether what was `opened` or refused at `place` is looked into.
+    pub(super) fn covers<T>(&self, place: &Place, opened: &Result<T, Refusal>) -> bool {
+        let refused = opened.as_ref().is_err_and(|refusal| refusal.decision == Decision::Deny);
+        refused || self.scope == Scope::All && !(self.spared)(&place.host, place.port)
+    }
+
+    /// As `host`, speaking `alpn`.
+    fn config(&self, host: &Host, alpn: &[&[u8]]) -> Result<ServerConfig, String> {
+        let leaf = self.leaves.get(host).map_err(|e| e.to_string())?;
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::unwrap_or_clone(leaf))));
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Ok(config)
+    }
+}
+
+/// Serves `client`, whose ClientHello is held and was judged: in `place`, towards what was `opened`.
+pub(super) async fn serve(
+    link: &Link,
+    client: Leg,
+    place: Place,
+    opened: Result<(Route, TcpStream), Refusal>,
+    mut entry: Entry,
+) -> Option<Tunnel> {
+    let interception = link.context.interception.clone()?;
+    let time = link.context.limits.head_time;
+    let client = Replay::new(client, Arc::clone(&link.activity));
+    let hello = match timeout(time, LazyConfigAcceptor::new(Acceptor::default(), client)).await {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(error)) => return broken(&error, entry),
+        Err(_) => return late(time, entry),
+    };
+    let offered = offered(hello.client_hello().alpn());
+    let mut server = None;
+    let refusal = match opened {
+        Ok((route, stream)) => {
+            match interception.secure.on(stream, &place.host, place.port, offered, time).await {
+                Ok((wire, spoken)) => {
+                    server = Some((route, wire, spoken));
+                    None
+                }
+                Err(refusal) => Some(refusal),
+            }
+        }
+        Err(refusal) => Some(refusal),
+    };
+    // What the server speaks is what the command gets: nothing is translated.
+    let spoken = match &server {
+        Some((_, _, spoken)) => *spoken,
+        None if offered == Alpn::Http2 => Alpn::Http2,
+        None => Alpn::Http1,
+    };
+    let alpn: &[&[u8]] = match (offered, spoken) {
+        (Alpn::None, _) => &[],
+        (_, Alpn::Http2) => &[Alpn::HTTP2],
+        _ => &[Alpn::HTTP1],
+    };
+    let config = match interception.config(&place.host, alpn) {
+        Ok(config) => config,
+        Err(why) => {
+            Refusal::unreachable(Reason::ConnectFailed, why).note(&mut entry);
+            return None;
+        }
+    };
+    let stream = match timeout(time, hello.into_stream(Arc::new(config))).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return distrusted(&error, &place.host, entry),
+        Err(_) => return late(time, entry),
+    };
+    if let Some(refusal) = &refusal {
+        // Until requests have records of their own.
+        refusal.note(&mut entry);
+    }
+    let towards = Towards { secure: Arc::clone(&interception.secure), host: place.host.clone() };
+    let link = Link { secure: Some(Arc::new(towards)), ..link.clone() };
+    let mode = Mode::Secure { place, refusal };
+    inside(&link, stream, mode, server, spoken, entry).await
+}
+
+/// HTTP inside the TLS.
+async fn inside(
+    link: &Link,
+    stream: TlsStream<Replay<TcpStream>>,
+    mode: Mode,
+    server: Option<(Route, Wire, Alpn)>,
+    spoken: Alpn,
+    mut entry: Entry,
+) -> Option<Tunnel> {
+    let client = Leg::new(Wire::Served(Box::new(stream)));
+    if spoken == Alpn::Http2 {
+        let on = |(route, wire, _): (Route, Wire, Alpn)| Upstreams::on(wire, route.dial, route.port, &entry);
+        let upstreams = server.map(on).unwrap_or_default();
+        return h2c(link, client, mode, entry, upstreams).await;
+    }
+    let kept = match server {
+        Some((route, wire, _)) => match Kept::on(link, wire, route.dial, route.port).await {
+            Ok(kept) => Some(kept),
+            Err(refusal) => {
+                refusal.note(&mut entry);
+                return None;
+            }
+        },
+        None => None,
+    };
+    http(link, client, mode, entry, kept).await
+}
+
+/// Of what the command offers, what can be spoken here.
+fn offered<'a>(alpn: Option<impl Iterator<Item = &'a [u8]>>) -> Alpn {
+    let Some(alpn) = alpn else { return Alpn::None };
+    let known: Vec<_> = alpn.filter(|name| [Alpn::HTTP1, Alpn::HTTP2].contains(name)).collect();
+    match (known.contains(&Alpn::HTTP2), known.contains(&Alpn::HTTP1)) {
+        (true, true) => Alpn::Either,
+        (true, false) => Alpn::Http2,
+        // Something that is refused by the handshake, if it is neither.
+        (false, _) => Alpn::Http1,
+    }
+}
+
+fn broken(error: &io::Error, mut entry: Entry) -> Option<Tunnel> {
+    entry.deny(&denied(Reason::Malformed, format!("the TLS handshake: {error}")));
+    None
+}
+
+fn late(time: Duration, mut entry: Entry) -> Option<Tunnel> {
+    entry.deny(&denied(Reason::HeadTimeout, format!("the TLS handshake was not done within {time:?}")));
+    None
+}
+
+/// The command did not take our certificate, or broke off.
+fn distrusted(error: &io::Error, host: &Host, mut entry: Entry) -> Option<Tunnel> {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let why = match tls {
+        Some(Error::AlertReceived(alert)) => format!("with the alert {alert:?}"),
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => "by closing the connection".to_owned(),
+        _ => return broken(error, entry),
+    };
+    let message = format!("the client refused the certificate of awf-bpf for {host}, {why}");
+    entry.deny(&denied(Reason::TlsUntrusted, message));
+    None
+}

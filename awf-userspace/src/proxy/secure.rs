@@ -1,0 +1,167 @@
+//! TLS to servers, for what is intercepted: checked against the roots of this host, with the protocols that the command
+//! offered.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore, pki_types::ServerName};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use super::{context::Context, deny::Refusal, entry::Entry, upstream, wire::Wire};
+use crate::{
+    policy::{Host, Reason},
+    upstream_proxy::Use,
+};
+
+/// What is to be spoken inside (RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alpn {
+    Http1,
+    Http2,
+    /// Whatever the server likes better.
+    Either,
+    /// The command offered nothing.
+    None,
+}
+
+impl Alpn {
+    pub(super) const HTTP1: &[u8] = b"http/1.1";
+    pub(super) const HTTP2: &[u8] = b"h2";
+
+    fn offered(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Http1 => &[Self::HTTP1],
+            Self::Http2 => &[Self::HTTP2],
+            Self::Either => &[Self::HTTP2, Self::HTTP1],
+            Self::None => &[],
+        }
+    }
+}
+
+/// How servers are spoken to: one for a run, so that sessions are resumed.
+#[derive(Clone)]
+pub struct Secure {
+    configs: [Arc<ClientConfig>; 4],
+}
+
+impl fmt::Debug for Secure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secure").finish_non_exhaustive()
+    }
+}
+
+impl Secure {
+    /// Servers are to be vouched for by `roots`.
+    ///
+    /// # Errors
+    /// When the TLS library has no protocol.
+    pub fn new(roots: Arc<RootCertStore>) -> Result<Self, Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let speaking = |alpn: Alpn| {
+            let mut config = config.clone();
+            config.alpn_protocols = alpn.offered().iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        };
+        Ok(Self { configs: [Alpn::Http1, Alpn::Http2, Alpn::Either, Alpn::None].map(speaking) })
+    }
+
+    fn config(&self, alpn: Alpn) -> Arc<ClientConfig> {
+        Arc::clone(&self.configs[alpn as usize])
+    }
+
+    /// TLS on `stream`, which leads to `host` on `port`, within `time`; and what is spoken inside.
+    ///
+    /// # Errors
+    /// The answer the command gets instead: a server that cannot prove who it is is never spoken to.
+    pub(super) async fn on(
+        &self,
+        stream: TcpStream,
+        host: &Host,
+        port: u16,
+        alpn: Alpn,
+        time: Duration,
+    ) -> Result<(Wire, Alpn), Refusal> {
+        let name = match host {
+            Host::Name(name) => ServerName::try_from(name.to_string()).ok(),
+            Host::Ip(ip) => Some(ServerName::from(*ip)),
+        };
+        let failed =
+            |reason, what: String| Refusal::unreachable(reason, format!("TLS to {host} port {port}: {what}"));
+        let name =
+            name.ok_or_else(|| failed(Reason::ConnectFailed, "the name is none of a server".into()))?;
+        let connecting = TlsConnector::from(self.config(alpn)).connect(name, stream);
+        let stream = match timeout(time, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                let (reason, what) = explain(&error);
+                return Err(failed(reason, what));
+            }
+            Err(_) => return Err(failed(Reason::ConnectTimeout, format!("no handshake within {time:?}"))),
+        };
+        let spoken = match stream.get_ref().1.alpn_protocol() {
+            Some(Alpn::HTTP2) => Alpn::Http2,
+            _ => Alpn::Http1,
+        };
+        Ok((Wire::Dialled(Box::new(stream)), spoken))
+    }
+}
+
+/// The servers of one connection of the command, who knows them all as `host`.
+#[derive(Debug)]
+pub(super) struct Towards {
+    pub(super) secure: Arc<Secure>,
+    pub(super) host: Host,
+}
+
+impl Towards {
+    /// A new connection to `dial` on `port`.
+    ///
+    /// # Errors
+    /// The answer the command gets instead.
+    pub(super) async fn dial(
+        &self,
+        context: &Context,
+        (dial, port): (&Host, u16),
+        alpn: Alpn,
+        entry: &mut Entry,
+    ) -> Result<Wire, Refusal> {
+        let stream = upstream::dial(context, dial, port, Use::Tunnel, entry).await?;
+        let (wire, spoken) = self.secure.on(stream, &self.host, port, alpn, context.limits.head_time).await?;
+        if alpn == Alpn::Http2 && spoken != Alpn::Http2 {
+            let message = format!("{} port {port} does not speak HTTP/2 any more", self.host);
+            return Err(Refusal::unreachable(Reason::ConnectFailed, message));
+        }
+        Ok(wire)
+    }
+}
+
+/// What is wrong with a server, in words.
+fn explain(error: &io::Error) -> (Reason, String) {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match tls {
+        Some(Error::InvalidCertificate(why)) => {
+            let what = match why {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired".into(),
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    "is not valid yet".into()
+                }
+                CertificateError::UnknownIssuer => {
+                    "is signed by nobody whom this host trusts (SSL_CERT_FILE adds somebody)".into()
+                }
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    "is for another name".into()
+                }
+                other => format!("is not accepted: {other}"),
+            };
+            (Reason::UpstreamCertificate, format!("its certificate {what}"))
+        }
+        Some(Error::AlertReceived(alert)) => {
+            (Reason::ConnectFailed, format!("it refuses with the alert {alert:?}"))
+        }
+        _ => (Reason::ConnectFailed, error.to_string()),
+    }
+}

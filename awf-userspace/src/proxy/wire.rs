@@ -1,0 +1,100 @@
+//! A connection as HTTP sees it: its bytes in clear, or inside TLS that ends here.
+
+use std::{
+    io::{self, IoSlice},
+    net::IpAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{client, server};
+
+use super::replay::Replay;
+
+/// See the module's head.
+#[derive(Debug)]
+pub(super) enum Wire {
+    Clear(TcpStream),
+    /// With the command, to whom we are the server.
+    Served(Box<server::TlsStream<Replay<TcpStream>>>),
+    /// With a server.
+    Dialled(Box<client::TlsStream<TcpStream>>),
+}
+
+impl Wire {
+    /// The address of the other end.
+    pub(super) fn peer_ip(&self) -> Option<IpAddr> {
+        let address = match self {
+            Self::Clear(stream) => stream.peer_addr(),
+            Self::Served(stream) => stream.get_ref().0.get_ref().peer_addr(),
+            Self::Dialled(stream) => stream.get_ref().0.peer_addr(),
+        };
+        address.ok().map(|address| address.ip())
+    }
+}
+
+impl From<TcpStream> for Wire {
+    fn from(stream: TcpStream) -> Self {
+        Self::Clear(stream)
+    }
+}
+
+/// Calls `$call` on whichever stream it is, pinned as `$stream`.
+macro_rules! each {
+    ($wire:expr, $stream:ident => $call:expr) => {
+        match $wire.get_mut() {
+            Wire::Clear(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Wire::Served(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
+            Wire::Dialled(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_read(cx, out))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write(cx, data))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write_vectored(cx, data))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Clear(stream) => stream.is_write_vectored(),
+            Self::Served(stream) => stream.is_write_vectored(),
+            Self::Dialled(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_shutdown(cx))
+    }
+}
