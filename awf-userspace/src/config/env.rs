@@ -2,8 +2,8 @@
 //!
 //! 1. The caller's: a short list (also of sudo's caller), or with `--env-all` everything, without credentials and
 //!    without what is true of the caller only. 2. `--env-file`, with the same exceptions. 3. What the run itself sets: PATH, HOME,
-//!    USER and their kin, the proxy. 4. `-e`, which may set anything: who writes a name means it.
-//!    `--exclude-env` beats them all.
+//!    USER and their kin, the proxy. 4. `-e`, which may set anything: who writes a name means it. 5. When
+//!    something is intercepted, where the run's CA is, with what these variables named. `--exclude-env` beats them all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,6 +29,8 @@ const MUCH: usize = 3 << 19;
 /// The command's environment, as far as it is known before the run.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct EnvPlan {
+    /// All that the caller has, passed on or not.
+    callers: BTreeMap<OsString, OsString>,
     passed: BTreeMap<OsString, OsString>,
     path: OsString,
     explicit: BTreeMap<OsString, OsString>,
@@ -46,6 +48,8 @@ pub struct RunFacts<'a> {
     pub user: &'a str,
     pub home: &'a Path,
     pub shell: &'a Path,
+    /// What makes programs trust the run's CA; nothing where nothing is intercepted.
+    pub trust: &'a [(OsString, OsString)],
 }
 
 impl EnvPlan {
@@ -66,10 +70,19 @@ impl EnvPlan {
         }
         env.extend(self.terminal.iter().map(|(name, value)| ((*name).into(), value.clone())));
         env.extend(self.explicit.clone());
+        // Whoever names a CA of theirs means that it is trusted, too: it is, the files have it.
+        env.extend(run.trust.iter().cloned());
         env.retain(|name, _| !self.excluded.contains(name));
         env.insert("AWF_BPF".into(), "1".into());
         env.insert("AWF_BPF_RUN_ID".into(), run.run_id.into());
         env.into_iter().collect()
+    }
+
+    /// What the caller has, sudo's caller before, and what the command was to have instead.
+    #[must_use]
+    pub fn known(&self) -> BTreeMap<OsString, OsString> {
+        let all = self.callers.iter().chain(&self.passed).chain(&self.explicit);
+        all.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// PATH, unless `-e` sets another.
@@ -133,7 +146,17 @@ pub(super) fn plan(
         )));
     }
     let terminal = if args.tty { terminal(inputs) } else { Vec::new() };
-    EnvPlan { passed, path: toolchains.path, explicit, excluded, proxy_env: args.proxy_env, terminal }
+    let callers = inputs.sudo.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let callers = callers.chain(inputs.env.iter().cloned()).collect();
+    EnvPlan {
+        callers,
+        passed,
+        path: toolchains.path,
+        explicit,
+        excluded,
+        proxy_env: args.proxy_env,
+        terminal,
+    }
 }
 
 /// What awf tells a command of its terminal; what the caller's own says is better.

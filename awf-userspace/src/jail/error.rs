@@ -100,6 +100,17 @@ pub enum JailError {
     Landlock { call: &'static str, source: io::Error },
     #[error("cannot close the descriptors that the command must not have: {0}")]
     CloseRange(#[source] io::Error),
+    #[error("cannot lay out the run's CA at {}: {action}: {source}", path.display())]
+    TrustFiles { path: PathBuf, action: &'static str, source: io::Error },
+    #[error(
+        "{}: the command's user cannot read it, so that programs would not trust the run's CA: {source}{}",
+        path.display(), trust_hint(source)
+    )]
+    TrustUnreadable { path: PathBuf, source: io::Error },
+    #[error(
+        "{}: the command would find something else there than the run's CA; what lies over it (--mount)?", path.display()
+    )]
+    TrustOther { path: PathBuf },
     #[error("cannot install the system call filter: {0}")]
     Seccomp(#[from] FilterError),
     #[error("the command has no name")]
@@ -151,6 +162,14 @@ fn rootfs_hint(source: &io::Error) -> &'static str {
         Some(libc::ENOSYS | libc::EPERM) => {
             " (needs Linux 5.12 and CAP_SYS_ADMIN, which containers filter; --chroot off goes without)"
         }
+        _ => "",
+    }
+}
+
+fn trust_hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EACCES) => " (may everybody search the directories above it?)",
+        Some(libc::ENOENT) => " (what lies over the directory?)",
         _ => "",
     }
 }

@@ -15,6 +15,7 @@ use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 
 use super::error::JailError;
 use super::identity::Identity;
+use super::trust::TrustFiles;
 
 const COVER: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
@@ -53,11 +54,18 @@ const SERVICES_ELSEWHERE: &[&str] = &[
     "/var/log/awf-bpf",
 ];
 
-/// Covers every path of `hide` that exists, and makes `home` beneath one of the covers.
+/// What is made beneath the covers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Below<'a> {
+    pub(super) home: Option<&'a Path>,
+    pub(super) trust: Option<&'a TrustFiles>,
+}
+
+/// Covers every path of `hide` that exists, and makes what shall be `below` one of the covers.
 pub(super) fn apply(
     hide: &[PathBuf],
     sockets: &[PathBuf],
-    home: Option<&Path>,
+    below: &Below<'_>,
     user: &Identity,
 ) -> Result<(), JailError> {
     let mut covers: Vec<Cover> = Vec::new();
@@ -66,8 +74,11 @@ pub(super) fn apply(
             covers.push(cover);
         }
     }
-    if let Some(home) = home {
+    if let Some(home) = below.home {
         make_home(home, &covers, user)?;
+    }
+    if let Some(trust) = below.trust {
+        trust.write(|path| covers.iter().any(|cover| path != cover.path && path.starts_with(&cover.path)))?;
     }
     covers.iter().try_for_each(Cover::freeze)
 }
@@ -166,7 +177,8 @@ mod tests {
     #[test]
     fn a_home_outside_every_cover_is_refused() {
         let user = Identity::bare(4242, 4242);
-        let result = apply(&[], &[], Some(Path::new("/nowhere/home")), &user);
+        let below = Below { home: Some(Path::new("/nowhere/home")), ..Below::default() };
+        let result = apply(&[], &[], &below, &user);
         assert!(matches!(result, Err(JailError::HomeOutside { .. })));
     }
 

@@ -29,6 +29,7 @@ pub mod status;
 pub mod stdio;
 pub mod survey;
 pub mod terminal;
+pub mod trust;
 pub mod unix_sockets;
 pub mod userns;
 
@@ -74,12 +75,13 @@ fn view(spec: &InitSpec) -> Result<(), JailError> {
     match &spec.root {
         Some(plan) => {
             root::enter(plan)?;
-            hide::apply(&[], &plan.sockets, None, &spec.identity)
+            hide::apply(&[], &plan.sockets, &hide::Below::default(), &spec.identity)
         }
         None => {
             mounts::freeze_kernel_fs()?;
             mounts::cover_terminals()?;
-            hide::apply(&spec.hide, &spec.hide_sockets, spec.home_tmpfs.as_deref(), &spec.identity)
+            let below = hide::Below { home: spec.home_tmpfs.as_deref(), trust: Some(&spec.trust) };
+            hide::apply(&spec.hide, &spec.hide_sockets, &below, &spec.identity)
         }
     }
 }
@@ -140,6 +142,8 @@ fn become_command(
     status.note(found.note());
     status.note(landlock::scope()?.note());
     status.note(core_dumps.note());
+    let checks = spec.root.as_ref().map_or_else(|| spec.trust.checks(), |plan| plan.checks.clone());
+    status.note(trust::verify(&checks)?);
 
     let program = program::Prepared::new(&spec.argv, &spec.env)?;
     status.close_all_others()?;

@@ -103,6 +103,11 @@ impl Building {
                 check_same(&target, *seen, at)?;
                 bind(&source, &target, *dir, RDONLY, OpenTreeFlags::empty())
             }
+            Step::Again { from, at } => {
+                let source = open_in(self.root.as_fd(), from)?;
+                let target = open_in(self.root.as_fd(), at)?;
+                bind(&source, &target, true, RDONLY, OpenTreeFlags::AT_RECURSIVE)
+            }
             Step::Pin { at, writable, seen } => self.pin(at, *writable, *seen),
             Step::Tmpfs { at, mode, owner, size } => {
                 let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -267,7 +272,9 @@ fn fresh(name: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io
 
 fn describe(step: &Step) -> String {
     let (verb, at): (&str, &PathBuf) = match step {
-        Step::Bind { from, at, .. } => return format!("show {} at {}", from.display(), at.display()),
+        Step::Bind { from, at, .. } | Step::Again { from, at } => {
+            return format!("show {} at {}", from.display(), at.display());
+        }
         Step::Pin { at, .. } => ("keep in place", at),
         Step::Dir { at, .. } => ("make the directory", at),
         Step::Link { at, .. } => ("make the link", at),

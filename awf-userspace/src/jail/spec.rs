@@ -13,6 +13,7 @@ use super::error::JailError;
 use super::identity::Identity;
 use super::rootfs::RootfsPlan;
 use super::terminal::TerminalSpec;
+use super::trust::TrustFiles;
 use crate::sys::signalfd::SignalMask;
 
 const SEALS: SealFlags =
@@ -43,6 +44,9 @@ pub struct InitSpec {
     /// Where to make a HOME on a tmpfs, beneath one of the hidden directories.
     #[serde(with = "os_opt_path")]
     pub home_tmpfs: Option<PathBuf>,
+    /// Without a root of its own: files to lay on the cover of our state, for everybody to read.
+    #[serde(default)]
+    pub trust: TrustFiles,
     /// Proves, from inside, that connections reach this run's proxy.
     pub self_test: Option<SelfTest>,
     /// Cgroups of v1 to enter, whose limits are CMD's.
@@ -91,6 +95,7 @@ impl InitSpec {
             hide_sockets: Vec::new(),
             root: None,
             home_tmpfs: None,
+            trust: TrustFiles::default(),
             self_test: None,
             join: Vec::new(),
             restore: Restore::default(),
@@ -159,6 +164,21 @@ pub(super) mod os_paths {
 
     pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
         Vec::<OsString>::deserialize(from).map(|all| all.into_iter().map(PathBuf::from).collect())
+    }
+}
+
+/// Contents of files: as JSON's numbers they would be four times as long.
+pub(super) mod base64_bytes {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    use super::*;
+
+    pub(crate) fn serialize<S: serde::Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&base64::display::Base64Display::new(bytes, &STANDARD))
+    }
+
+    pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(from)?).map_err(serde::de::Error::custom)
     }
 }
 

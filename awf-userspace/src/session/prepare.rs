@@ -24,7 +24,7 @@ use crate::{
         hide,
         identity::{self, Caller, Identity},
         other_networks,
-        rootfs::RootfsPlan,
+        rootfs::{RootfsPlan, Trust},
         unix_sockets,
     },
     launch::Terminal,
@@ -102,6 +102,7 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
         audit: audit.as_deref(),
         allowed: &allowed,
         sockets: &sockets,
+        trust: &Trust::default(),
     };
     let root = view::root(plan, of)?;
     if root.is_none() {
@@ -143,6 +144,7 @@ impl Command {
             user: &self.identity.name,
             home: &self.identity.home,
             shell: &self.identity.shell,
+            trust: &[],
         };
         let mut init = InitSpec::new(plan.argv.clone(), self.identity.clone(), self.cwd.clone());
         init.cwd_must = plan.workdir.is_some();

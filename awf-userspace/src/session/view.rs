@@ -13,7 +13,7 @@ use crate::{
         Identity,
         accounts::Accounts,
         hide,
-        rootfs::{Home, Own, RootfsPlan, UserMount, Wanted},
+        rootfs::{Home, Own, RootfsPlan, Trust, UserMount, Wanted},
         survey,
     },
 };
@@ -36,6 +36,8 @@ pub(super) struct For<'a> {
     pub(super) allowed: &'a [PathBuf],
     /// Other unix sockets that processes outside serve.
     pub(super) sockets: &'a [PathBuf],
+    /// The run's CA, if something is intercepted.
+    pub(super) trust: &'a Trust,
 }
 
 /// The root to build, or none with `--chroot off`.
@@ -90,6 +92,7 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         share_tmp: plan.jail.share_tmp,
         etc: etc(of).map_err(SessionError::Accounts)?,
         sockets: of.sockets.into(),
+        trust: of.trust.clone(),
     })
 }
 

@@ -9,3 +9,4 @@ mod seccomp;
 mod start;
 #[path = "../launch_support/mod.rs"]
 mod support;
+mod trust;

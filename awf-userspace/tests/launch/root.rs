@@ -6,16 +6,16 @@ use std::os::unix::fs::{chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use awf_userspace::jail::rootfs::{Home, Own, RootfsPlan, UserMount, Wanted};
+use awf_userspace::jail::rootfs::{Home, Own, RootfsPlan, Trust, UserMount, Wanted};
 use awf_userspace::jail::survey;
 
 use crate::support::{Cgroup, Dir, Run, UID, command, python, set_mode, sh};
 
 /// A directory with a home and a workspace of [`UID`].
-struct Place(Dir);
+pub(crate) struct Place(pub(crate) Dir);
 
 impl Place {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let place = Self(Dir::new(name));
         for name in ["home", "work space"] {
             place.owned(name);
@@ -23,14 +23,14 @@ impl Place {
         place
     }
 
-    fn owned(&self, name: &str) -> PathBuf {
+    pub(crate) fn owned(&self, name: &str) -> PathBuf {
         let path = self.0.0.join(name);
         fs::create_dir_all(&path).unwrap();
         chown(&path, Some(UID), Some(UID)).unwrap();
         path
     }
 
-    fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self) -> Wanted {
         Wanted {
             home: Home::Host(self.0.0.join("home")),
             uid: UID,
@@ -47,6 +47,7 @@ impl Place {
             share_tmp: false,
             etc: Vec::new(),
             sockets: Vec::new(),
+            trust: Trust::default(),
         }
     }
 
@@ -58,7 +59,7 @@ impl Place {
         fs::write(self.str("home/.bashrc"), "")
     }
 
-    fn inside(&self, run: Run) -> Run {
+    pub(crate) fn inside(&self, run: Run) -> Run {
         jailed(run, &self.wanted())
     }
 
@@ -67,7 +68,7 @@ impl Place {
     }
 }
 
-fn jailed(mut run: Run, wanted: &Wanted) -> Run {
+pub(crate) fn jailed(mut run: Run, wanted: &Wanted) -> Run {
     let plan = RootfsPlan::new(wanted, &survey::look(wanted).unwrap()).unwrap();
     run.init.root = Some(plan);
     run.init.cwd = wanted.workspaces[0].clone();
@@ -75,7 +76,7 @@ fn jailed(mut run: Run, wanted: &Wanted) -> Run {
     run
 }
 
-fn mount(source: &Path, target: &str, writable: bool) -> UserMount {
+pub(crate) fn mount(source: &Path, target: &str, writable: bool) -> UserMount {
     UserMount { source: source.into(), target: target.into(), writable }
 }
 

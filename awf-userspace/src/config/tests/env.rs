@@ -1,6 +1,9 @@
 //! The command's environment: who beats whom, and what never gets in.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStringExt,
+};
 
 use super::Case;
 
@@ -195,11 +198,45 @@ fn bytes_that_are_not_text_pass_unchanged() {
         user: "u",
         home: "/".as_ref(),
         shell: "/bin/sh".as_ref(),
+        trust: &[],
     };
     let env = case.resolved().plan.env.finish(&facts);
     assert!(env.contains(&("ODD".into(), odd.clone())));
     assert!(env.contains(&(odd, "v".into())));
     assert!(env.contains(&("http_proxy".into(), "http://[::1]:1".into())));
+}
+
+/// Whoever names a CA of theirs has it in the run's files: the variable must name these, or nothing of the run's is
+/// trusted.
+#[test]
+fn where_the_runs_ca_is_beats_what_was_named_and_is_excluded_like_anything() {
+    let mut case = Case::new(&["-e", "SSL_CERT_FILE=/corp.pem", "--env-all", "--exclude-env", "PIP_CERT"])
+        .var("CURL_CA_BUNDLE", "/corp.pem");
+    case.trust = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT", "DENO_CERT"]
+        .map(|name| (name.into(), "/ours.pem".into()))
+        .to_vec();
+    for name in ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "DENO_CERT"] {
+        assert_eq!(case.env(name).as_deref(), Some("/ours.pem"), "{name}");
+    }
+    assert_eq!(case.env("PIP_CERT"), None);
+    case.trust.clear();
+    assert_eq!(case.env("SSL_CERT_FILE").as_deref(), Some("/corp.pem"));
+}
+
+#[test]
+fn what_the_caller_has_is_known_though_it_is_not_passed_on() {
+    let mut case = Case::new(&["-e", "CURL_CA_BUNDLE=/b.pem"])
+        .var("SSL_CERT_FILE", "/own.pem")
+        .var("CURL_CA_BUNDLE", "/a.pem");
+    for (name, value) in [("SSL_CERT_FILE", "/sudo.pem"), ("PIP_CERT", "/sudo.pem")] {
+        case.inputs.sudo.insert(name.into(), value.into());
+    }
+    let known = case.resolved().plan.env.known();
+    let value = |name: &str| known.get(OsStr::new(name)).map(|value| value.to_str().unwrap());
+    assert_eq!(value("SSL_CERT_FILE"), Some("/own.pem"));
+    assert_eq!(value("CURL_CA_BUNDLE"), Some("/b.pem"));
+    assert_eq!(value("PIP_CERT"), Some("/sudo.pem"));
+    assert_eq!(case.env("SSL_CERT_FILE"), None);
 }
 
 #[test]

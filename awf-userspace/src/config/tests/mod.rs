@@ -7,6 +7,8 @@ mod name_servers;
 mod upstream;
 mod words;
 
+use std::ffi::OsString;
+
 use clap::Parser;
 
 use super::{ConfigError, ExecArgs, Inputs, Resolved, RunFacts, resolve};
@@ -29,11 +31,12 @@ fn rules(policy: &Policy) -> Vec<Rule> {
 struct Case {
     flags: Vec<String>,
     inputs: Inputs,
+    trust: Vec<(OsString, OsString)>,
 }
 
 impl Case {
     fn new(flags: &[&str]) -> Self {
-        Self { flags: flags.iter().map(ToString::to_string).collect(), inputs: Inputs::default() }
+        Self { flags: flags.iter().map(ToString::to_string).collect(), ..Self::default() }
     }
 
     fn var(mut self, name: &str, value: &str) -> Self {
@@ -77,6 +80,7 @@ impl Case {
             user: "runner",
             home: "/home/runner".as_ref(),
             shell: "/bin/bash".as_ref(),
+            trust: &self.trust,
         };
         let env = self.resolved().plan.env.finish(&facts);
         assert!(env.is_sorted_by(|(a, _), (b, _)| a < b), "sorted, no name twice");

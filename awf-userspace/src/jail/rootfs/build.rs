@@ -1,5 +1,5 @@
 //! From what is wanted to the steps: first what every root has, then HOME, workspaces, mounts and covers from the
-//! outside in, last our own files in /etc.
+//! outside in, last our own files in /etc and the run's CA.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::facts::{Facts, Kind, Walk};
 use super::guards::{self, Guard, Guarded, Shown};
 use super::root::Root;
 use super::wanted::{Home, SYSTEM, UserMount, Wanted};
-use super::{KernelFs, RootfsError, RootfsPlan, Step, check, narrow};
+use super::{KernelFs, RootfsError, RootfsPlan, Step, check, narrow, trust};
 
 /// `mode` of directories everybody may write to, and of ours.
 const SHARED: u32 = 0o1777;
@@ -92,7 +92,9 @@ pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<RootfsPlan, Vec<Roo
     }
     kernel_file_systems(&mut root, facts);
     wanted.etc.iter().for_each(|(path, content)| etc(&mut root, path, content, wanted));
-    let mut plan = RootfsPlan { steps: root.steps, sockets: Vec::new(), notes, areas: root.areas };
+    let checks = trust::apply(&mut root, &wanted.trust, &mut notes);
+    let mut plan =
+        RootfsPlan { steps: root.steps, checks, notes, areas: root.areas, ..RootfsPlan::default() };
     let walks = wanted.sockets.iter().filter_map(|path| facts.walk(path));
     plan.sockets = walks.flat_map(|walk| plan.inside(&walk.path)).collect();
     plan.sockets.sort_unstable();

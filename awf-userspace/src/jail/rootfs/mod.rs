@@ -13,17 +13,20 @@ mod secrets;
 mod startup;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod wanted;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{os_path, os_paths};
+use super::spec::{base64_bytes, os_path, os_paths};
+use super::trust::Check;
 
 pub use area::Area;
 pub use facts::{Entry, Facts, Inode, Kind, MountPoint, Walk, walk};
 pub use startup::watched_files;
+pub use trust::{MoreIn, OverFile, Trust};
 pub use wanted::{Home, Own, UserMount, Wanted};
 
 /// One thing to make in the new root. `at` is where, as CMD will see it; `seen` what the host had there when it was
@@ -47,6 +50,7 @@ pub enum Step {
     File {
         #[serde(with = "os_path")]
         at: PathBuf,
+        #[serde(with = "base64_bytes")]
         content: Vec<u8>,
     },
     /// The host's `from` with all that is mounted below it.
@@ -67,6 +71,13 @@ pub enum Step {
         at: PathBuf,
         dir: bool,
         seen: Option<Inode>,
+    },
+    /// What is seen at `from`, a directory, at `at` too, with all that lies over parts of it; read-only.
+    Again {
+        #[serde(with = "os_path")]
+        from: PathBuf,
+        #[serde(with = "os_path")]
+        at: PathBuf,
     },
     /// What is at `at`, links not followed, mounted upon itself: it cannot be renamed, replaced or removed.
     Pin {
@@ -121,6 +132,9 @@ pub struct RootfsPlan {
     /// Unix sockets to hide, by the paths they have inside.
     #[serde(with = "os_paths")]
     pub sockets: Vec<PathBuf>,
+    /// What must be found by CMD as it was put there.
+    #[serde(default)]
+    pub checks: Vec<Check>,
     /// What the user may want to know, one line each.
     #[serde(skip)]
     pub notes: Vec<String>,

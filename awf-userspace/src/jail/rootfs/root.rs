@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::area::{Area, covering, join};
 use super::build::PLAIN;
 use super::check::KERNEL;
-use super::facts::{Facts, Kind, Walk};
+use super::facts::{Entry, Facts, Kind, Walk, walk};
 use super::wanted::UserMount;
 use super::{KernelFs, RootfsError, Step};
 
@@ -165,12 +165,61 @@ impl<'a> Root<'a> {
         }
     }
 
-    fn file(&mut self, at: &Path, content: &[u8]) {
+    pub(super) fn file(&mut self, at: &Path, content: &[u8]) {
         if let Some(parent) = at.parent() {
             self.dir(parent, PLAIN);
         }
         self.made.insert(at.into());
         self.steps.push(Step::File { at: self.written_at(at), content: content.into() });
+    }
+
+    /// Where `path` leads as CMD sees it, if it leads anywhere.
+    pub(super) fn walk(&self, path: &Path) -> Option<Walk> {
+        walk(path, |path| self.entry(path))
+    }
+
+    fn entry(&self, at: &Path) -> Option<Entry> {
+        if let Some(host) = covering(&self.areas, at).and_then(|area| area.host(at)) {
+            return self.facts.entries.get(&host).cloned();
+        }
+        let step = |step: &Step| match step {
+            Step::Link { at: link, to } if link == at => Some(Kind::Link(to.clone())),
+            Step::File { at: file, .. } | Step::Cover { at: file, dir: false, .. } if file == at => {
+                Some(Kind::File)
+            }
+            _ => None,
+        };
+        let kind = self.steps.iter().find_map(step);
+        let kind = kind.or_else(|| self.made.contains(at).then_some(Kind::Directory))?;
+        Some(Entry { kind, uid: 0 })
+    }
+
+    /// Whether CMD sees a link at `path`, and where it leads to, `at`, a file of ours can be made.
+    pub(super) fn lacks(&self, path: &Path, at: &Path) -> bool {
+        let dir = path.parent().and_then(|dir| self.walk(dir));
+        let own = dir.zip(path.file_name()).and_then(|(dir, name)| self.entry(&dir.path.join(name)));
+        let is_link = own.is_some_and(|entry| matches!(entry.kind, Kind::Link(_)));
+        is_link && covering(&self.areas, at).is_some_and(|area| area.from.is_none())
+    }
+
+    /// A file of ours, made before, over what is seen at `at`.
+    pub(super) fn lay_over(&mut self, file: &Path, at: &Path) {
+        self.steps.push(Step::Cover { from: file.into(), at: at.into(), dir: false });
+        self.areas.push(Area { at: at.into(), from: None, backing: None, writable: false });
+        self.made.insert(at.into());
+    }
+
+    /// What is seen in the directory `from` in `at`, too.
+    pub(super) fn again(&mut self, from: &Path, at: &Path) {
+        self.dir(at, PLAIN);
+        self.steps.push(Step::Again { from: from.into(), at: at.into() });
+    }
+
+    /// A directory of ours, made before, instead of the one seen at `at`.
+    pub(super) fn exchange(&mut self, dir: &Path, at: &Path) {
+        self.steps.push(Step::Cover { from: dir.into(), at: at.into(), dir: true });
+        let backing = Some(dir.into());
+        self.areas.push(Area { at: at.into(), from: None, backing, writable: false });
     }
 
     fn new_cover(&mut self) -> PathBuf {

@@ -3,6 +3,7 @@
 mod guards;
 mod narrow;
 mod sockets;
+mod trust;
 
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,7 @@ fn wanted() -> Wanted {
         share_tmp: false,
         etc: Vec::new(),
         sockets: Vec::new(),
+        trust: Trust::default(),
     }
 }
 
@@ -127,7 +129,7 @@ fn everything_is_made_before_something_is_mounted_in_it() {
             Step::Kernel { what: KernelFs::Cgroup, .. } => continue,
             Step::Bind { at, .. } | Step::Tmpfs { at, .. } | Step::Kernel { at, .. } => (at, true),
             Step::Cover { from, .. } => (from, true),
-            Step::Pin { .. } | Step::Socket { .. } => continue,
+            Step::Pin { .. } | Step::Socket { .. } | Step::Again { .. } => continue,
         };
         assert!(made.contains(at.parent().unwrap()), "{step:?}: its directory is not there");
         assert!(!needs_itself || made.contains(at), "{step:?}: nothing is there");

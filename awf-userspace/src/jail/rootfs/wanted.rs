@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{narrow, secrets, startup::startup_files};
+use super::{narrow, secrets, startup::startup_files, trust::Trust};
 
 /// What CMD is to have; all paths absolute.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Wanted {
     pub etc: Vec<(PathBuf, Vec<u8>)>,
     /// Unix sockets that processes outside serve.
     pub sockets: Vec<PathBuf>,
+    /// What makes programs trust the run's CA; nothing where nothing is intercepted.
+    pub trust: Trust,
 }
 
 /// Directories that whoever called sudo named.
@@ -98,6 +100,7 @@ impl Wanted {
         all.extend(secrets::of(self));
         all.extend(self.allow_write.iter().flatten().flat_map(|path| narrow::sources(path, self)));
         all.extend(self.keep.iter().chain(&self.unix).cloned());
+        all.extend(self.trust.targets().flat_map(|path| narrow::sources(path, self)));
         if let Home::Host(home) = &self.home {
             all.extend(startup_files(home, &self.config_dirs));
         }

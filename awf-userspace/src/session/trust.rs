@@ -1,0 +1,40 @@
+//! What makes programs trust the run's CA, from `ca` to the jail: neither knows the other.
+
+use crate::{
+    ca,
+    jail::{
+        rootfs::{MoreIn, OverFile, Trust},
+        trust::{TrustFile, TrustFiles, TrustLink},
+    },
+};
+
+/// For a root of the command's own.
+#[must_use]
+pub fn in_root(trust: &ca::Trust) -> Trust {
+    let over =
+        |over: &ca::Over| OverFile { at: over.at.clone(), file: over.file.clone(), optional: over.optional };
+    let more = |more: &ca::More| MoreIn {
+        at: more.at.clone(),
+        links: more.links.clone(),
+        others: more.others.clone(),
+        ours: more.ours.clone(),
+    };
+    Trust {
+        files: trust.files.clone(),
+        links: trust.links.clone(),
+        over: trust.over.iter().map(over).collect(),
+        directories: trust.directories.iter().map(more).collect(),
+    }
+}
+
+/// For `--chroot off`: the files alone, which variables name; no JVM's own.
+#[must_use]
+pub fn beneath_cover(trust: &ca::Trust) -> TrustFiles {
+    let file = |(at, content): &(_, Vec<u8>)| TrustFile { at: Clone::clone(at), content: content.clone() };
+    let link = |(at, to): &(_, _)| TrustLink { at: Clone::clone(at), to: Clone::clone(to) };
+    TrustFiles {
+        place: ca::PLACE.into(),
+        files: trust.files.iter().filter(|(at, _)| !at.starts_with(ca::OF_JVMS)).map(file).collect(),
+        links: trust.links.iter().map(link).collect(),
+    }
+}
