@@ -163,3 +163,14 @@ fn exists(name: &str, sources: &[(PathBuf, String)]) -> bool {
         inside && [&function, &attack, &short].iter().any(|declared| text.contains(declared.as_str()))
     })
 }
+
+#[test]
+fn the_variables_of_the_runs_ca_are_those_of_its_page() {
+    let page = read("docs/trust.md");
+    let section = between(&page, "\n## Variables\n", "\n## ").next().unwrap();
+    let cells =
+        section.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('`').nth(1));
+    let documented: BTreeSet<_> = cells.collect();
+    let real: BTreeSet<_> = awf_userspace::ca::VARIABLES.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(documented, real);
+}

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
-    fs,
+    fmt, fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
@@ -17,16 +17,26 @@ use rustls::pki_types::CertificateDer;
 
 use super::{
     bundle::{Bundle, Contents},
-    jks::{self, StoreError},
+    jks,
     places::{self, ANCHORS, BUNDLES, HASHED},
     variables::{Effect, VARIABLES, is_path},
 };
 
+/// Variables with options of JVMs.
+const JAVA_OPTIONS: [&str; 7] = [
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "_JAVA_OPTIONS",
+    "JAVA_OPTS",
+    "MAVEN_OPTS",
+    "GRADLE_OPTS",
+    "SBT_OPTS",
+];
 /// Bytes of one file; the largest bundles in use have half a megabyte.
 const MOST: u64 = 8 << 20;
 
 /// Whose trust it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Caller {
     /// Variables that the caller has, or wants the command to have.
     pub variables: BTreeMap<OsString, OsString>,
@@ -35,6 +45,13 @@ pub struct Caller {
     pub path: Vec<PathBuf>,
     /// Where relative paths begin.
     pub here: PathBuf,
+}
+
+/// Shows no variables: values hold secrets.
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("home", &self.home).finish_non_exhaustive()
+    }
 }
 
 /// All that is known.
@@ -50,6 +67,7 @@ pub struct Found {
     pub(super) bundles: Vec<PathBuf>,
     pub(super) stores: Vec<Store>,
     pub(super) directories: Vec<Directory>,
+    /// Those of [`VARIABLES`] that the caller has.
     pub(super) variables: BTreeMap<OsString, OsString>,
     /// What the caller should hear, one line each.
     pub warnings: Vec<String>,
@@ -63,6 +81,18 @@ pub(super) struct Store {
     pub(super) path: PathBuf,
     /// `None`: it cannot be told.
     pub(super) certificates: Option<Vec<CertificateDer<'static>>>,
+    /// What JVMs were told of it.
+    pub(super) password: Option<Password>,
+}
+
+/// Not shown.
+#[derive(Clone)]
+pub(super) struct Password(pub(super) String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
 }
 
 /// A directory that gets our CA.
@@ -80,13 +110,15 @@ impl Found {
     /// Looks for it.
     #[must_use]
     pub fn look(caller: &Caller) -> Self {
-        let mut found = Self { variables: caller.variables.clone(), ..Self::default() };
+        let mut found = Self::default();
         found.machine();
         for (name, effect, _) in VARIABLES {
             if let Some(value) = caller.variables.get(OsStr::new(name)).filter(|value| !value.is_empty()) {
+                found.variables.insert(name.into(), value.clone());
                 found.variable(name, *effect, value, &caller.here);
             }
         }
+        found.java_options(caller);
         let value = |names: &[&str]| -> Vec<PathBuf> {
             let of = |name: &&str| caller.variables.get(OsStr::new(name)).map(PathBuf::from);
             names.iter().filter_map(of).filter(|path| path.is_absolute()).collect()
@@ -97,7 +129,12 @@ impl Found {
             .extend(caller.variables.iter().filter(|(name, _)| is_home(name)).map(|(_, v)| PathBuf::from(v)));
         let caches = value(&["RUNNER_TOOL_CACHE", "AGENT_TOOLSDIRECTORY"]);
         for path in places::stores(&homes, &caches, &caller.home, &caller.path) {
-            found.store(path);
+            if let Err(why) = found.store(&path, None) {
+                let path = path.display();
+                found
+                    .warnings
+                    .push(format!("{path}: {why}: in this run its JVM trusts what the machine does"));
+            }
         }
         found
     }
@@ -189,15 +226,39 @@ impl Found {
         self.files.push(path);
     }
 
-    fn store(&mut self, path: PathBuf) {
-        let read = file(&path).map_err(|e| e.to_string());
-        let certificates = read.and_then(|bytes| jks::read(&bytes).map_err(|e: StoreError| e.to_string()));
-        if let Err(why) = &certificates {
-            let path = path.display();
-            self.warnings
-                .push(format!("{path}: {why}: in this run its JVM trusts what the machine does instead"));
+    /// Stores that JVMs are told to read instead of their own.
+    fn java_options(&mut self, caller: &Caller) {
+        for name in JAVA_OPTIONS {
+            let Some(options) = caller.variables.get(OsStr::new(name)).and_then(|value| value.to_str())
+            else {
+                continue;
+            };
+            let option =
+                |option: &str| options.split_ascii_whitespace().find_map(|word| word.strip_prefix(option));
+            let Some(path) = option("-Djavax.net.ssl.trustStore=") else { continue };
+            let password =
+                option("-Djavax.net.ssl.trustStorePassword=").map(|text| Password(text.to_owned()));
+            let path = caller.here.join(path);
+            let read = fs::canonicalize(&path).map_err(|e| e.to_string());
+            if let Err(why) = read.and_then(|path| self.store(&path, password)) {
+                let path = path.display();
+                self.warnings.push(format!("{name}={path}: {why}: what it holds is not trusted in this run"));
+            }
         }
-        self.stores.push(Store { path, certificates: certificates.ok() });
+    }
+
+    fn store(&mut self, path: &Path, password: Option<Password>) -> Result<(), String> {
+        if self.stores.iter().any(|known| known.path == path) {
+            return Ok(());
+        }
+        let read = file(path).map_err(|e| e.to_string());
+        let read = read.and_then(|bytes| jks::read(&bytes).map_err(|e| e.to_string()));
+        let (certificates, result) = match read {
+            Ok(certificates) => (Some(certificates), Ok(())),
+            Err(why) => (None, Err(why)),
+        };
+        self.stores.push(Store { path: path.into(), certificates, password });
+        result
     }
 }
 
@@ -220,9 +281,14 @@ fn file(path: &Path) -> io::Result<Vec<u8>> {
 /// The certificates of all its files, each once; files that hold none are usual there.
 fn of_directory(dir: &Path) -> io::Result<Contents> {
     let mut all = Bundle::default();
+    let mut read = 0;
     for name in places::names(dir)? {
         if let Ok(bytes) = file(&dir.join(name)) {
             all.add(&Contents::of(&bytes).certificates);
+            read += bytes.len() as u64;
+        }
+        if read > 4 * MOST {
+            return Err(io::Error::other(format!("its files have more than {} MiB", 4 * MOST >> 20)));
         }
     }
     Ok(Contents { certificates: all.certificates().to_vec(), broken: 0 })

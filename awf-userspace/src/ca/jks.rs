@@ -42,8 +42,8 @@ pub(super) enum StoreError {
 }
 
 /// A JKS store that trusts `certificates`. `made`: milliseconds since 1970, what it says of every entry's age.
-#[must_use]
-pub(super) fn write(certificates: &[CertificateDer<'static>], made: u64) -> Vec<u8> {
+/// `password`: what JVMs were told that it is, if they were told one.
+pub(super) fn write(certificates: &[CertificateDer<'static>], made: u64, password: Option<&str>) -> Vec<u8> {
     let mut out = Vec::new();
     let count = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
     [MAGIC, VERSION, count].iter().for_each(|word| out.extend(word.to_be_bytes()));
@@ -55,7 +55,7 @@ pub(super) fn write(certificates: &[CertificateDer<'static>], made: u64) -> Vec<
         out.extend(u32::try_from(certificate.len()).unwrap_or(u32::MAX).to_be_bytes());
         out.extend_from_slice(certificate);
     }
-    let seal = seal(&out);
+    let seal = seal(&out, password.unwrap_or(PASSWORD));
     out.extend(seal);
     out
 }
@@ -66,8 +66,8 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-fn seal(body: &[u8]) -> Vec<u8> {
-    let mut all: Vec<u8> = PASSWORD.encode_utf16().flat_map(u16::to_be_bytes).collect();
+fn seal(body: &[u8], password: &str) -> Vec<u8> {
+    let mut all: Vec<u8> = password.encode_utf16().flat_map(u16::to_be_bytes).collect();
     all.extend(WHITENER);
     all.extend(body);
     digest(&SHA1_FOR_LEGACY_USE_ONLY, &all).as_ref().to_vec()

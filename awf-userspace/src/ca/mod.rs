@@ -26,4 +26,4 @@ pub use bundle::{Bundle, Contents};
 pub use gather::{Caller, Found};
 pub use leaves::{LeafError, Leaves};
 pub use trust::{More, Over, Trust};
-pub use variables::{BUNDLE, CA, DIRECTORY, EXTRA, Effect, OF_JVMS, PLACE, STORE, VARIABLES};
+pub use variables::{BUNDLE, CA, DIRECTORY, EXTRA, Effect, OF_JVMS, PLACE, STORE, VARIABLES, environment};

@@ -79,7 +79,7 @@ impl Trust {
             (CA.into(), all(chain, &[]).pem()),
             (EXTRA.into(), all(chain, &[&found.added]).pem()),
             (BUNDLE.into(), bundle.pem()),
-            (STORE.into(), jks::write(bundle.certificates(), made)),
+            (STORE.into(), jks::write(bundle.certificates(), made, None)),
         ];
         trust.over = found.bundles.iter().map(|at| over(at.clone(), BUNDLE)).collect();
         trust.stores(chain, found, made);
@@ -95,16 +95,15 @@ impl Trust {
     /// Each JVM's own certificates and ours; one whose own cannot be told has what the machine trusts.
     fn stores(&mut self, chain: &[CertificateDer<'static>], found: &Found, made: u64) {
         for (number, store) in found.stores.iter().enumerate() {
-            let file = match &store.certificates {
-                None => STORE.into(),
-                Some(own) => {
-                    let mut bundle = Bundle::default();
-                    bundle.add(chain.iter().chain(own));
-                    let file = PathBuf::from(format!("{OF_JVMS}/{number}.jks"));
-                    self.files.push((file.clone(), jks::write(bundle.certificates(), made)));
-                    file
-                }
-            };
+            let mut bundle = Bundle::default();
+            bundle.add(chain);
+            match &store.certificates {
+                Some(own) => bundle.add(own),
+                None => bundle.add(found.roots.certificates().iter().chain(found.inherited.certificates())),
+            }
+            let file = PathBuf::from(format!("{OF_JVMS}/{number}.jks"));
+            let password = store.password.as_ref().map(|password| &*password.0);
+            self.files.push((file.clone(), jks::write(bundle.certificates(), made, password)));
             self.over.push(Over { at: store.path.clone(), file, optional: true });
         }
     }

@@ -70,7 +70,7 @@ pub const VARIABLES: &[(&str, Effect, &str)] = &[
 
 /// What to set. `callers` are the caller's variables, `directories` those that OpenSSL would look into by itself.
 #[must_use]
-pub(super) fn environment(
+pub fn environment(
     callers: &BTreeMap<OsString, OsString>,
     directories: &[PathBuf],
 ) -> Vec<(OsString, OsString)> {

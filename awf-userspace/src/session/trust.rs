@@ -1,5 +1,7 @@
 //! What makes programs trust the run's CA, from `ca` to the jail: neither knows the other.
 
+use std::{collections::BTreeMap, ffi::OsString};
+
 use crate::{
     ca,
     jail::{
@@ -7,6 +9,12 @@ use crate::{
         trust::{TrustFile, TrustFiles, TrustLink},
     },
 };
+
+/// What variables a run in which something is intercepted would set, of a caller who has `known`.
+#[must_use]
+pub fn variables(known: &BTreeMap<OsString, OsString>) -> Vec<(OsString, OsString)> {
+    ca::environment(known, &[])
+}
 
 /// For a root of the command's own.
 #[must_use]

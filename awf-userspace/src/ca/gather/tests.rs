@@ -125,11 +125,29 @@ fn a_jvms_store_is_read_and_one_that_cannot_be_is_warned_of() {
         fs::set_permissions(path.join("cacerts"), fs::Permissions::from_mode(0o644)).unwrap();
     };
     let der = dir.certificate("own");
-    jvm("good", &jks::write(std::slice::from_ref(&der), 0));
+    jvm("good", &jks::write(std::slice::from_ref(&der), 0, None));
     jvm("odd", b"what is this");
     let found = dir.look(&[("JAVA_HOME", "@/good"), ("JAVA_HOME_21_X64", "@/odd")]);
     let of = |name: &str| found.stores.iter().find(|store| store.path.starts_with(dir.0.join(name))).unwrap();
     assert_eq!(of("good").certificates.as_deref(), Some(&[der][..]));
     assert_eq!(of("odd").certificates, None);
     assert_eq!(dir.warned(&found).len(), 1, "{:?}", found.warnings);
+}
+
+/// Such a JVM never looks at its own.
+#[test]
+fn the_store_that_jvms_are_told_of_is_added_to_with_its_password() {
+    let dir = Dir::new("options");
+    let der = dir.certificate("own");
+    fs::write(dir.0.join("corp.jks"), jks::write(std::slice::from_ref(&der), 0, Some("secret"))).unwrap();
+    let options = "-Xmx1g -Djavax.net.ssl.trustStore=@/corp.jks -Djavax.net.ssl.trustStorePassword=secret";
+    let found =
+        dir.look(&[("JAVA_TOOL_OPTIONS", options), ("MAVEN_OPTS", "-Djavax.net.ssl.trustStore=@/gone")]);
+    let store = found.stores.iter().find(|store| store.path == dir.0.join("corp.jks")).unwrap();
+    assert_eq!(store.certificates.as_deref(), Some(&[der][..]));
+    assert_eq!(store.password.as_ref().map(|password| &*password.0), Some("secret"));
+    let caller = Caller { variables: [("TOKEN".into(), "secret".into())].into(), ..Caller::default() };
+    assert!(!format!("{found:?}{caller:?}").contains("secret"), "what is shown has no secrets");
+    let warned = dir.warned(&found);
+    assert!(warned.len() == 1 && warned[0].starts_with("MAVEN_OPTS=@/gone: No such file"), "{warned:?}");
 }

@@ -40,7 +40,7 @@ fn keytool(args: &[&str]) -> String {
 #[test]
 fn java_lists_what_was_written_and_we_read_it() {
     let all = made(3);
-    let store = write(&all, 1_700_000_000_000);
+    let store = write(&all, 1_700_000_000_000, None);
     assert_eq!(read(&store).unwrap(), all);
     let dir = Dir::new("list");
     let path = dir.file("cacerts", &store);
@@ -50,8 +50,16 @@ fn java_lists_what_was_written_and_we_read_it() {
 }
 
 #[test]
+fn a_password_of_the_callers_opens_it() {
+    let dir = Dir::new("password");
+    let path = dir.file("store", &write(&made(1), 0, Some("of müller")));
+    let listed = keytool(&["-list", "-keystore", &path, "-storepass", "of müller"]);
+    assert!(listed.contains("contains 1 entry"), "{listed}");
+}
+
+#[test]
 fn an_empty_store_is_one() {
-    assert_eq!(read(&write(&[], 0)), Ok(Vec::new()));
+    assert_eq!(read(&write(&[], 0, None)), Ok(Vec::new()));
 }
 
 /// As JDKs from 18 on ship theirs, and as keytool makes them by default.
@@ -79,7 +87,7 @@ fn pkcs12_is_read_unless_it_is_encrypted() {
 
 #[test]
 fn what_is_cut_or_is_something_else_is_refused() {
-    let store = write(&made(1), 0);
+    let store = write(&made(1), 0, None);
     for end in 0..store.len() {
         assert!(read(&store[..end]).is_err(), "{end}");
     }

@@ -34,8 +34,8 @@ fn each_file_holds_ours_and_what_its_readers_had() {
         added: bundle(&[&added]),
         bundles: vec!["/etc/ssl/certs/ca-certificates.crt".into()],
         stores: vec![
-            Store { path: "/jvm/a".into(), certificates: Some(vec![java.clone()]) },
-            Store { path: "/jvm/b".into(), certificates: None },
+            Store { path: "/jvm/a".into(), certificates: Some(vec![java.clone()]), password: None },
+            Store { path: "/jvm/b".into(), certificates: None, password: None },
         ],
         ..Found::default()
     };
@@ -47,7 +47,7 @@ fn each_file_holds_ours_and_what_its_readers_had() {
     assert_eq!(jks::read(&file(&trust, STORE)).unwrap(), all);
     let at = |path: &str| trust.over.iter().find(|over| over.at == Path::new(path)).unwrap();
     assert_eq!(jks::read(&file(&trust, at("/jvm/a").file.to_str().unwrap())).unwrap(), [ours, java]);
-    assert_eq!(at("/jvm/b").file, Path::new(STORE));
+    assert_eq!(jks::read(&file(&trust, at("/jvm/b").file.to_str().unwrap())).unwrap(), all);
     assert_eq!(at("/etc/ssl/certs/ca-certificates.crt").file, Path::new(BUNDLE));
     assert!(trust.warnings.is_empty(), "{:?}", trust.warnings);
 }

@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use awf_userspace::ca;
+use awf_userspace::ca::{self, Found};
 use awf_userspace::jail::rootfs::Wanted;
 use awf_userspace::session::trust::{beneath_cover, in_root};
 
 use super::server::{PORT, Server};
-use super::trust;
+use super::{caller, trust};
 use crate::root::{Place, jailed, mount};
 use crate::support::{Dir, Run, sh};
 
@@ -224,4 +224,36 @@ fn each_path_is_what_its_readers_need() {
             assert_eq!(run.run().code() == 0, other != number, "{script}: without {}", cases[number].0);
         }
     }
+}
+
+/// A JVM that was told of another store reads that one, which is added to where it lies, under its password.
+#[test]
+fn java_options_that_name_a_store_are_no_way_around() {
+    let lab = Lab::new("trust-options");
+    let script = "/usr/lib/jvm/java-17*/bin/java -cp /mnt/classes Fetch";
+    let Some(client) = clients().find(|client| client.script == script) else { return };
+    let store = lab.place.0.0.join("home/corp.jks");
+    let store = store.to_str().unwrap();
+    let made = Command::new("keytool")
+        .args(["-genkeypair", "-alias", "x", "-keyalg", "EC", "-dname", "CN=x", "-storetype", "JKS"])
+        .args(["-storepass", "secret", "-keypass", "secret", "-keystore", store])
+        .output();
+    assert!(made.unwrap().status.success());
+    let options = format!("-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStorePassword=secret");
+    crate::support::set_mode(Path::new(store), 0o644);
+    let before = std::fs::read(store).unwrap();
+    let mut caller = caller(&lab.place);
+    let run = |trust: &ca::Trust| {
+        let mut wanted = lab.wanted();
+        wanted.trust = in_root(trust);
+        let mut run = jailed(lab.run(client, &urls()[0]), &wanted);
+        run.init.env.push(("JAVA_TOOL_OPTIONS".into(), options.clone().into()));
+        run.run()
+    };
+    let ran = run(&ca::Trust::new(&lab.server.authority, &Found::look(&caller)));
+    assert_ne!(ran.code(), 0, "without it the test would show nothing: {ran:?}");
+    caller.variables.insert("JAVA_TOOL_OPTIONS".into(), options.clone().into());
+    let ran = run(&ca::Trust::new(&lab.server.authority, &Found::look(&caller)));
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    assert_eq!(std::fs::read(store).unwrap(), before);
 }
