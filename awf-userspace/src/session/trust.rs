@@ -1,9 +1,10 @@
 //! What makes programs trust the run's CA, from `ca` to the jail: neither knows the other.
 
-use std::{collections::BTreeMap, ffi::OsString};
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 use crate::{
     ca,
+    config::EnvPlan,
     jail::{
         rootfs::{MoreIn, OverFile, Trust},
         trust::{TrustFile, TrustFiles, TrustLink},
@@ -14,6 +15,17 @@ use crate::{
 #[must_use]
 pub fn variables(known: &BTreeMap<OsString, OsString>) -> Vec<(OsString, OsString)> {
     ca::environment(known, &[])
+}
+
+/// What this machine and the caller of `env` trust, to be read before anything is made.
+#[must_use]
+pub fn look(env: &EnvPlan, home: &Path, here: &Path) -> ca::Found {
+    ca::Found::look(&ca::Caller {
+        variables: env.known(),
+        home: home.into(),
+        path: std::env::split_paths(env.path()).collect(),
+        here: here.into(),
+    })
 }
 
 /// For a root of the command's own.

@@ -45,11 +45,14 @@ fn every_path_that_a_variable_names_opens_inside() {
         cat /run/awf-bpf/tls/certs/*.0; ls -ld /run/awf-bpf/tls; (: > /run/awf-bpf/tls/ca.pem) 2> /dev/null || echo no";
     let mut run = trusting(sh(script), &place, &trust);
     run.init.env.extend(trust.variables.clone());
-    let ran = run.run();
-    let begin = "-----BEGIN CERTIFICATE-----\n";
-    assert!(ran.text().starts_with(begin), "{ran:?}");
-    assert_eq!(ran.text().matches(begin).count(), 1, "{ran:?}");
-    assert!(ran.text().contains("drwxr-xr-x ") && ran.text().ends_with("no\n"), "{ran:?}");
+    for called_root in [false, true] {
+        run.init.identity.called_root = called_root;
+        let ran = run.run();
+        let begin = "-----BEGIN CERTIFICATE-----\n";
+        assert!(ran.text().starts_with(begin), "{ran:?}");
+        assert_eq!(ran.text().matches(begin).count(), 1, "{ran:?}");
+        assert!(ran.text().contains("drwxr-xr-x ") && ran.text().ends_with("no\n"), "{ran:?}");
+    }
 }
 
 #[test]
