@@ -288,7 +288,7 @@ fn of_directory(dir: &Path) -> io::Result<Contents> {
             read += bytes.len() as u64;
         }
         if read > 4 * MOST {
-            return Err(io::Error::other(format!("its files have more than {} MiB", 4 * MOST >> 20)));
+            return Err(io::Error::other(format!("its files have more than {} MiB", (4 * MOST) >> 20)));
         }
     }
     Ok(Contents { certificates: all.certificates().to_vec(), broken: 0 })
