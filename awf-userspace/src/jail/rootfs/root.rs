@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::area::{Area, covering, join};
 use super::build::PLAIN;
 use super::check::KERNEL;
-use super::facts::{Entry, Facts, Kind, Walk, walk};
+use super::facts::{Entry, Facts, Inode, Kind, Walk, walk};
 use super::wanted::UserMount;
 use super::{KernelFs, RootfsError, Step};
 
@@ -191,7 +191,7 @@ impl<'a> Root<'a> {
         };
         let kind = self.steps.iter().find_map(step);
         let kind = kind.or_else(|| self.made.contains(at).then_some(Kind::Directory))?;
-        Some(Entry { kind, uid: 0 })
+        Some(Entry { kind, uid: 0, inode: None })
     }
 
     /// Whether CMD sees a link at `path`, and where it leads to, `at`, a file of ours can be made.
@@ -204,7 +204,7 @@ impl<'a> Root<'a> {
 
     /// A file of ours, made before, over what is seen at `at`.
     pub(super) fn lay_over(&mut self, file: &Path, at: &Path) {
-        self.steps.push(Step::Cover { from: file.into(), at: at.into(), dir: false });
+        self.steps.push(Step::Cover { from: file.into(), at: at.into(), dir: false, seen: self.seen(at) });
         self.areas.push(Area { at: at.into(), from: None, backing: None, writable: false });
         self.made.insert(at.into());
     }
@@ -217,9 +217,14 @@ impl<'a> Root<'a> {
 
     /// A directory of ours, made before, instead of the one seen at `at`.
     pub(super) fn exchange(&mut self, dir: &Path, at: &Path) {
-        self.steps.push(Step::Cover { from: dir.into(), at: at.into(), dir: true });
+        self.steps.push(Step::Cover { from: dir.into(), at: at.into(), dir: true, seen: self.seen(at) });
         let backing = Some(dir.into());
         self.areas.push(Area { at: at.into(), from: None, backing, writable: false });
+    }
+
+    /// What the survey saw there, if it is the host's.
+    fn seen(&self, at: &Path) -> Option<Inode> {
+        covering(&self.areas, at).and_then(|area| area.host(at)).and_then(|host| self.facts.inode(&host))
     }
 
     fn new_cover(&mut self) -> PathBuf {

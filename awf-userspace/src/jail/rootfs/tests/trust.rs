@@ -26,7 +26,9 @@ fn on(wanted: &Wanted, entries: &[&str]) -> RootfsPlan {
 /// Where the bundle is mounted.
 fn covered(plan: &RootfsPlan) -> Vec<String> {
     let at = |step: &Step| match step {
-        Step::Cover { from, at, dir: false } if from == Path::new(BUNDLE) => Some(at.display().to_string()),
+        Step::Cover { from, at, dir: false, .. } if from == Path::new(BUNDLE) => {
+            Some(at.display().to_string())
+        }
         _ => None,
     };
     plan.steps.iter().filter_map(at).collect()
