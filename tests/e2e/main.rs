@@ -12,6 +12,7 @@ mod hidden;
 mod host_ports;
 mod host_services;
 mod hostile;
+mod intercepted;
 mod lab;
 mod lifecycle;
 mod limits;

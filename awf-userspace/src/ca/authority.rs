@@ -39,6 +39,14 @@ pub enum CaError {
     OtherKey,
 }
 
+impl CaError {
+    /// Whether it is the private key that is wrong, not the certificate.
+    #[must_use]
+    pub fn is_the_keys(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::OtherKey)
+    }
+}
+
 /// A CA that signs for this run.
 pub struct Authority {
     issuer: Issuer<'static, Secret>,

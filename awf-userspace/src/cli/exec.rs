@@ -2,7 +2,7 @@
 
 use super::{EXIT_BLOCKED, EXIT_SETUP, complain, logging, plain, say};
 use crate::{
-    config::{ExecArgs, Inputs, LogLevel, SummaryMode, resolve},
+    config::{ExecArgs, Inputs, LogLevel, SummaryMode, TlsMode, resolve},
     launch::Outcome,
     session::{self, Finished},
 };
@@ -23,6 +23,9 @@ pub(super) fn exec(args: &ExecArgs) -> u8 {
     let plan = resolved.plan;
     if plan.dry_run {
         print!("{plan}");
+        if plan.tls.mode != TlsMode::Off {
+            println!("trusted by {}", session::trust::names(&plan.env).join(" "));
+        }
         return 0;
     }
     let (summary, fail_on_block) = (plan.summary, plan.fail_on_block);

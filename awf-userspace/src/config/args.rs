@@ -9,6 +9,7 @@ use super::{
     jail::Chroot,
     plan::{LogLevel, NetworkMode, ProxyEnv, SummaryMode},
     policy_args::PolicyArgs,
+    tls::TlsMode,
     upstream::ProxyText,
 };
 
@@ -23,20 +24,6 @@ pub enum ModeArg {
     Audit,
 }
 
-/// `--tls`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum TlsArg {
-    /// Never decrypted.
-    #[default]
-    Off,
-    /// Not built yet.
-    #[value(hide = true)]
-    DenyOnly,
-    /// Not built yet.
-    #[value(hide = true)]
-    On,
-}
-
 /// The flags of `exec` and its command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ExecArgs {
@@ -47,9 +34,26 @@ pub struct ExecArgs {
     #[arg(long, value_enum, default_value_t, help_heading = "Policy", hide = true)]
     pub mode: ModeArg,
 
-    /// Whether TLS is decrypted.
-    #[arg(long, value_enum, default_value_t, help_heading = "Policy", hide = true)]
-    pub tls: TlsArg,
+    /// Which TLS ends in the proxy, in the name of the server and with a CA that the command's programs trust. Default:
+    /// off.
+    #[arg(long, value_enum, value_name = "WHICH", help_heading = "TLS")]
+    pub tls: Option<TlsMode>,
+
+    /// The same as --tls on.
+    #[arg(long, help_heading = "TLS")]
+    pub ssl_bump: bool,
+
+    /// Hosts whose TLS is passed through untouched with --tls on, written as in --block-domains (repeatable).
+    #[arg(long, value_name = "LIST", help_heading = "TLS")]
+    pub tls_exclude: Vec<String>,
+
+    /// An organisation's CA instead of one that is made for the run: PEM, its certificate first, then those that signed it.
+    #[arg(long, value_name = "FILE", help_heading = "TLS", requires = "ca_key")]
+    pub ca_cert: Option<PathBuf>,
+
+    /// Its private key: PKCS #8 PEM, not encrypted. The command does not see the file.
+    #[arg(long, value_name = "FILE", help_heading = "TLS", requires = "ca_cert")]
+    pub ca_key: Option<PathBuf>,
 
     /// Resolvers to ask for allowed names: 198.51.100.53, [2001:db8::53]:53, tcp://ADDRESS, tls://ADDRESS#NAME,
     /// https://NAME/dns-query. Default: the host's.

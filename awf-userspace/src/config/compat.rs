@@ -54,7 +54,6 @@ const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
     ("diagnostic-logs", None, Nothing, Some("use --log-level debug")),
     ("enable-dlp", None, Nothing, None),
     ("preset", None, Value, Some("name the domains with --allow-domains")),
-    ("ssl-bump", None, Nothing, None),
     ("work-dir", None, Value, None),
 ];
 

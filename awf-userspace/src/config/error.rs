@@ -51,6 +51,12 @@ pub enum ConfigError {
     UpstreamProxyAuthUse(&'static str),
     #[error("--upstream-no-proxy: {0}")]
     UpstreamNoProxy(BypassError),
+    #[error("{flag} {}: {why}", path.display())]
+    Ca { flag: &'static str, path: PathBuf, why: String },
+    #[error("{flag} is about {about}; {remedy}")]
+    TlsUnused { flag: &'static str, about: &'static str, remedy: &'static str },
+    #[error("--ssl-bump is --tls on, and --tls says {0}; leave one of the two out")]
+    TlsTwice(&'static str),
     #[error("--agent-timeout: {0:?} is not a time; write minutes (30), or 90s, 30m, 2h, more than nothing")]
     Timeout(String),
     #[error("--deadline: {item:?} names no deadline; write one of {known}, as in idle=10m")]

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use super::{
     ExecArgs, PolicyArgs, env_names,
@@ -23,6 +24,8 @@ use super::{
 
 /// A file longer than this is not a list somebody wrote.
 const MAX_FILE: u64 = 64 << 20;
+/// A private key is longer only if it is none.
+const MAX_KEY: u64 = 64 << 10;
 
 /// The world as a command line sees it.
 #[derive(Clone, Default)]
@@ -31,6 +34,8 @@ pub struct Inputs {
     pub env: Vec<(OsString, OsString)>,
     /// The contents of each file named, or why there are none.
     pub files: BTreeMap<PathBuf, Result<Bytes, String>>,
+    /// The private key of `--ca-key`, likewise; overwritten when it is dropped.
+    pub ca_key: Option<Result<Zeroizing<Vec<u8>>, String>>,
     /// The environment sudo itself was started with, if it was sudo that started us. It is the caller's to choose:
     /// only ever asked for by name, and what it names must be the caller's.
     pub sudo: BTreeMap<OsString, OsString>,
@@ -47,8 +52,9 @@ impl Inputs {
         inputs.env = env::vars_os().collect();
         inputs.terminal =
             io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal();
-        let more = args.env_file.iter().chain(&args.upstream_proxy_auth_file);
+        let more = args.env_file.iter().chain(&args.upstream_proxy_auth_file).chain(&args.ca_cert);
         inputs.files.extend(more.map(|path| (path.clone(), read(path))));
+        inputs.ca_key = args.ca_key.as_deref().map(read_secret);
         if inputs.var("SUDO_UID").is_some() {
             inputs.sudo = of_sudo().unwrap_or_default();
         }
@@ -128,7 +134,7 @@ fn lists<'a>(args: &'a PolicyArgs, config: &'a ConfigFile) -> impl Iterator<Item
 
 /// Files that decide over this run, and over the next one if it is started alike.
 pub(super) fn decisive(args: &ExecArgs, config: &ConfigFile) -> Vec<PathBuf> {
-    let typed = args.policy.config.iter().chain(&args.env_file).cloned();
+    let typed = args.policy.config.iter().chain(&args.env_file).chain(&args.ca_cert).cloned();
     typed.chain(lists(&args.policy, config)).collect()
 }
 
@@ -155,11 +161,25 @@ fn read_open(file: File) -> Result<Bytes, String> {
     // Room for a regular file at once; others have no length.
     let length = file.metadata().map_or(0, |meta| meta.len().min(MAX_FILE));
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("longer than {} MiB", MAX_FILE >> 20));
-    }
+    fill(file, &mut bytes, MAX_FILE)?;
     Ok(bytes.into())
+}
+
+/// With room from the start: no part of it is left behind where it grew.
+fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY as usize + 1));
+    fill(file, &mut bytes, MAX_KEY)?;
+    Ok(bytes)
+}
+
+fn fill(file: File, bytes: &mut Vec<u8>, most: u64) -> Result<(), String> {
+    file.take(most + 1).read_to_end(bytes).map_err(|error| error.to_string())?;
+    match bytes.len() as u64 > most {
+        true if most < 1 << 20 => Err(format!("longer than {} KiB", most >> 10)),
+        true => Err(format!("longer than {} MiB", most >> 20)),
+        false => Ok(()),
+    }
 }
 
 /// Shows names only: contents and values hold secrets.

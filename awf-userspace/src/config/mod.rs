@@ -24,6 +24,7 @@ mod resolve;
 mod rules;
 mod ruleset;
 mod runner;
+mod tls;
 mod toolchain;
 mod upstream;
 mod values;
@@ -42,3 +43,4 @@ pub use plan::{
 };
 pub use policy_args::PolicyArgs;
 pub use resolve::{resolve, resolve_policy};
+pub use tls::{Exclude, TlsMode, TlsPlan};

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
-use super::{Chroot, Deadlines, EnvPlan, JailPlan};
+use super::{Chroot, Deadlines, EnvPlan, JailPlan, TlsPlan};
 use crate::{policy::Policy, resolve::NameServer, upstream_proxy::UpstreamProxies};
 
 /// Everything about a run that is known before it starts.
@@ -25,6 +25,8 @@ pub struct SessionPlan {
     pub deadlines: Deadlines,
     /// What is not dialled straight away.
     pub upstream_proxies: UpstreamProxies,
+    /// What is intercepted.
+    pub tls: TlsPlan,
     /// Where the audit record is kept; `None` leaves the place to the session.
     pub audit_dir: Option<PathBuf>,
     pub summary: SummaryMode,
@@ -157,6 +159,7 @@ impl fmt::Display for SessionPlan {
             writeln!(f, "deadlines  {}", self.deadlines)?;
         }
         self.upstream_proxies.lines().iter().try_for_each(|line| writeln!(f, "upstream   {line}"))?;
+        write!(f, "{}", self.tls)?;
         writeln!(f, "user       {}", self.identity)?;
         writeln!(
             f,

@@ -4,9 +4,7 @@ use std::ffi::OsString;
 
 use super::{
     ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, PolicyArgs,
-    Resolved, SessionPlan,
-    args::{ModeArg, TlsArg},
-    env, file, jail, name_servers, rules, upstream, values,
+    Resolved, SessionPlan, args::ModeArg, env, file, jail, name_servers, rules, tls, upstream, values,
 };
 use crate::policy::Policy;
 
@@ -37,6 +35,7 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         dns_servers: name_servers::servers(args, &config, &mut errors),
         deadlines: Deadlines::read(&args.deadline, &mut errors),
         upstream_proxies: upstream::proxies(args, inputs, &mut errors, &mut notices),
+        tls: tls::plan(args, inputs, &mut errors),
         audit_dir: args.audit_dir.as_ref().or(args.proxy_logs_dir.as_ref()).cloned(),
         summary: args.summary,
         fail_on_block: args.fail_on_block,
@@ -91,8 +90,7 @@ fn compat(args: &ExecArgs, errors: &mut Vec<ConfigError>, notices: &mut Vec<Noti
     }
     let typed = args.compat.not_built.iter().copied();
     let mode = (args.mode == ModeArg::Audit).then_some(("mode audit", Some("use --mode enforce")));
-    let tls = (args.tls != TlsArg::Off).then_some(("tls", Some("use --tls off")));
-    let not_built = typed.chain(mode).chain(tls);
+    let not_built = typed.chain(mode);
     errors.extend(not_built.map(|(flag, instead)| ConfigError::NotBuilt { flag, instead }));
 }
 

@@ -6,6 +6,7 @@ use super::{state::StateError, unix::AllowUnixError};
 use crate::{
     audit::AuditError,
     bpf::{BpfError, EventsError},
+    ca::CaError,
     cgroup::CgroupError,
     dns::DnsError,
     jail::{identity::IdentityError, rootfs::RootfsError},
@@ -34,6 +35,10 @@ pub enum SessionError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Dns(#[from] DnsError),
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    #[error("preparing TLS: {0}")]
+    Tls(#[source] rustls::Error),
     #[error("{0}")]
     Accounts(#[source] io::Error),
     #[error("making {path}: {source}; --audit-dir names another place")]

@@ -26,13 +26,13 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Makes the run's state and its cgroups.
+    /// Makes the state of run `id` and its cgroups.
     ///
     /// # Errors
     ///
     /// Names the step; nothing is left behind then.
-    pub fn lay() -> Result<Self, SessionError> {
-        let state = state::RunState::create()?;
+    pub fn lay(id: String) -> Result<Self, SessionError> {
+        let state = state::RunState::create(id)?;
         match Self::lay_cgroup(&state) {
             Ok(cgroup) => Ok(Self {
                 state: Some(state),

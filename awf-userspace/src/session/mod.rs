@@ -10,6 +10,7 @@ mod run;
 mod selftest;
 mod startup;
 pub mod state;
+mod tls;
 pub mod trust;
 mod unix;
 mod view;

@@ -11,6 +11,7 @@ use std::{
 use super::{
     SessionError,
     startup::StartupFiles,
+    tls::Tls,
     unix,
     view::{self, For},
 };
@@ -24,7 +25,7 @@ use crate::{
         hide,
         identity::{self, Caller, Identity},
         other_networks,
-        rootfs::{RootfsPlan, Trust},
+        rootfs::RootfsPlan,
         unix_sockets,
     },
     launch::Terminal,
@@ -61,14 +62,15 @@ pub(super) struct Command {
     startup: StartupFiles,
     /// Files that decide over the next run, where nothing keeps them.
     decisive: StartupFiles,
+    tls: Option<Tls>,
 }
 
-/// Decides whom the command runs as.
+/// Decides whom the command of run `id` runs as.
 ///
 /// # Errors
 ///
 /// When we are not root, or nobody can be chosen.
-pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
+pub(super) fn command(plan: &SessionPlan, id: &str) -> Result<Command, SessionError> {
     let here = env::current_dir().unwrap_or_else(|_| "/".into());
     let caller = Caller {
         euid: rustix::process::geteuid().as_raw(),
@@ -94,6 +96,8 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
     served.extend(other_networks());
     let sockets = unix::without(served, &allowed);
     let home_on_tmpfs = choice.home_on_tmpfs;
+    let tls = Tls::prepare(plan, id, &identity.home, &here)?;
+    let trusted = tls.as_ref().map_or(&[][..], Tls::files);
     let of = For {
         identity: &identity,
         accounts: &accounts,
@@ -102,18 +106,20 @@ pub(super) fn command(plan: &SessionPlan) -> Result<Command, SessionError> {
         audit: audit.as_deref(),
         allowed: &allowed,
         sockets: &sockets,
-        trust: &Trust::default(),
+        trust: &tls.as_ref().map(Tls::in_root).unwrap_or_default(),
+        trusted,
     };
     let root = view::root(plan, of)?;
     if root.is_none() {
         unix::check_hidden(identity.uid, &allowed)?;
     }
-    let decisive = StartupFiles::of(view::decisive(plan, &here), root.is_none());
+    let decisive = view::decisive(plan, &here).chain(trusted.iter().cloned());
+    let decisive = StartupFiles::of(decisive, root.is_none());
     let cwd = plan.workdir.clone().unwrap_or(here);
     let home = Some(&identity.home).filter(|_| !home_on_tmpfs);
     let look = |home: &PathBuf| StartupFiles::look(home, &plan.jail.config_dirs, root.is_none());
     let startup = home.map(look).unwrap_or_default();
-    Ok(Command { identity, home_on_tmpfs, cwd, audit, allowed, sockets, root, startup, decisive })
+    Ok(Command { identity, home_on_tmpfs, cwd, audit, allowed, sockets, root, startup, decisive, tls })
 }
 
 /// The sockets of containers and of other runs.
@@ -144,7 +150,7 @@ impl Command {
             user: &self.identity.name,
             home: &self.identity.home,
             shell: &self.identity.shell,
-            trust: &[],
+            trust: self.tls.as_ref().map_or(&[], Tls::variables),
         };
         let mut init = InitSpec::new(plan.argv.clone(), self.identity.clone(), self.cwd.clone());
         init.cwd_must = plan.workdir.is_some();
@@ -155,6 +161,8 @@ impl Command {
                 init.hide = unix::without(hide::services(self.identity.uid), &self.allowed);
                 init.hide.extend(Terminal::paths());
                 init.hide.extend(self.audit.clone());
+                init.hide.extend(plan.tls.key.clone());
+                init.trust = self.tls.as_ref().map(Tls::beneath_cover).unwrap_or_default();
                 init.hide_sockets.clone_from(&self.sockets);
             }
         }
@@ -162,6 +170,11 @@ impl Command {
         init.self_test = Some(test.clone());
         init.restore = restore;
         init
+    }
+
+    /// What is intercepted.
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// Says which files that programs outside run by themselves, or that decide over the next run, are other than at

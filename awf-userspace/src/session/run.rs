@@ -14,6 +14,7 @@ use super::{
     join::{KernelView, Refusals},
     limits::OwnLimits,
     prepare, selftest,
+    state::new_id,
 };
 use crate::{
     audit::{JsonSink, Summary},
@@ -24,7 +25,7 @@ use crate::{
     jail::{InitSpec, SelfTest},
     launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals, Starting, Terminal, terminal::Console},
     netns::{self, CommandNetwork},
-    proxy::Proxy,
+    proxy::{Interception, Proxy},
 };
 
 /// How a run ended.
@@ -54,11 +55,13 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     // In a namespace of its own the command's side has known ports: the programs can be loaded meanwhile.
     let own = plan.network == NetworkMode::Isolated;
     let loading = own.then(|| load(&plan, netns::PROXY_PORT, netns::DNS_PORT)).transpose()?;
-    let command = prepare::command(&plan)?;
+    let id = new_id()?;
+    let command = prepare::command(&plan, &id)?;
+    let interception = command.tls().map(|tls| tls.interception(&plan.tls)).transpose()?;
     let upstream = Arc::new(prepare::upstream(&plan));
     super::reap_quietly();
 
-    let mut ground = Ground::lay()?;
+    let mut ground = Ground::lay(id)?;
     let wanted = Limits { memory: plan.memory_limit, pids: plan.pids_limit };
     ground.limit(wanted, plan.jail.chroot == Chroot::Auto)?;
     let network = netns::start(ground.cgroup().proxy(), own)?.finish()?;
@@ -74,7 +77,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     // It makes the command's surroundings while the programs are loaded.
     let starting = start(init, &ground, &network, (&runtime, terminal.as_ref()))?;
     ground.enforce(loading.finish()?)?;
-    let run = Run::join(plan, &limits, &mut ground, &network, &audit, upstream)?;
+    let run = Run::join(plan, &limits, &mut ground, &network, &audit, (upstream, interception))?;
 
     let outcome = runtime.block_on(run.serve((starting, terminal, test), signals, network, &ground));
     command.warn_of_startup_files();
@@ -140,7 +143,7 @@ impl Run {
         ground: &mut Ground,
         network: &CommandNetwork,
         audit: &Arc<JsonSink>,
-        upstream: Arc<Upstream>,
+        (upstream, interception): (Arc<Upstream>, Option<Interception>),
     ) -> Result<Self, SessionError> {
         let processes = Arc::new(Processes::new(!prepare::in_first_pid_namespace()));
         let refusals = Refusals::new(Arc::clone(audit));
@@ -163,7 +166,7 @@ impl Run {
             Arc::clone(&stub),
             Arc::clone(audit),
             upstream_proxies,
-            None,
+            interception,
             limits.proxy(&plan.deadlines),
         ));
         Ok(Self { plan, kernel, proxy, stub, _events: events })

@@ -64,39 +64,37 @@ pub struct RunState {
 }
 
 impl RunState {
-    /// Makes the directory of a new run, holding its lock from the moment it has its name.
+    /// Makes the directory of run `id`, holding its lock from the moment it has its name.
     ///
     /// # Errors
     ///
     /// Names the path that could not be made.
-    pub fn create() -> Result<Self, StateError> {
+    pub fn create(id: String) -> Result<Self, StateError> {
         make_private(Path::new(STATE))?;
         let any = lock_any(FlockOperation::LockShared)?;
-        let mut born = Self::bear();
+        let mut born = Self::bear(&id);
         // Between making its lock and holding it, a run looks dead to another one's start.
         for _ in 1..BIRTHS {
             match &born {
-                Err(StateError::Path { source, .. }) if was_reaped(source) => born = Self::bear(),
+                Err(StateError::Path { source, .. }) if was_reaped(source) => born = Self::bear(&id),
                 _ => break,
             }
         }
-        let (id, dir, lock) = born?;
+        let (dir, lock) = born?;
         Ok(Self { id, dir, _lock: lock, _any: any })
     }
 
-    fn bear() -> Result<(String, PathBuf, File), StateError> {
-        let id = random_id()?;
+    fn bear(id: &str) -> Result<(PathBuf, File), StateError> {
         let unborn = Path::new(STATE).join(format!("{UNBORN}{id}"));
-        let dir = Path::new(STATE).join(&id);
+        let dir = Path::new(STATE).join(id);
         make_private(&unborn)?;
         let lock = open_lock(&unborn, true)?;
         let failed = |source| StateError::Path { path: unborn.clone(), source };
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed(e.into()))?;
         fs::rename(&unborn, &dir).map_err(failed)?;
-        Ok((id, dir, lock))
+        Ok((dir, lock))
     }
 
-    /// Unique among all runs of this machine: 12 hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -263,7 +261,12 @@ fn remove_dir(dir: &Path) -> Result<(), StateError> {
     }
 }
 
-fn random_id() -> Result<String, StateError> {
+/// The name of a new run, unique among all of this machine: 12 hexadecimal digits.
+///
+/// # Errors
+///
+/// When there are no random numbers.
+pub fn new_id() -> Result<String, StateError> {
     let mut bytes = [0; 6];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| StateError::Random(e.into()))?;
@@ -311,7 +314,8 @@ mod tests {
                     dead.for_each(|run| run.remove().unwrap());
                 }
             });
-            let runs: Vec<_> = (0..2000).map(|_| RunState::create().and_then(RunState::remove)).collect();
+            let runs: Vec<_> =
+                (0..2000).map(|_| new_id().and_then(RunState::create).and_then(RunState::remove)).collect();
             done.store(true, Ordering::Relaxed);
             runs.into_iter().for_each(|run| run.unwrap());
         });
@@ -329,7 +333,7 @@ mod tests {
     /// The bpffs is unmounted under an exclusive lock: never while a run lives or begins.
     #[test]
     fn a_living_run_keeps_the_bpffs() {
-        let run = RunState::create().unwrap();
+        let run = RunState::create(new_id().unwrap()).unwrap();
         assert!(lock_any(FlockOperation::NonBlockingLockExclusive).is_err());
         run.remove().unwrap();
     }

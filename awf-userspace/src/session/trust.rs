@@ -1,6 +1,6 @@
 //! What makes programs trust the run's CA, from `ca` to the jail: neither knows the other.
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path};
+use std::path::Path;
 
 use crate::{
     ca,
@@ -11,10 +11,11 @@ use crate::{
     },
 };
 
-/// What variables a run in which something is intercepted would set, of a caller who has `known`.
+/// The variables that a run of `env` sets when something is intercepted.
 #[must_use]
-pub fn variables(known: &BTreeMap<OsString, OsString>) -> Vec<(OsString, OsString)> {
-    ca::environment(known, &[])
+pub fn names(env: &EnvPlan) -> Vec<String> {
+    let set = ca::environment(&env.known(), &[]);
+    set.into_iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect()
 }
 
 /// What this machine and the caller of `env` trust, to be read before anything is made.

@@ -38,6 +38,8 @@ pub(super) struct For<'a> {
     pub(super) sockets: &'a [PathBuf],
     /// The run's CA, if something is intercepted.
     pub(super) trust: &'a Trust,
+    /// What decides whom the next run trusts.
+    pub(super) trusted: &'a [PathBuf],
 }
 
 /// The root to build, or none with `--chroot off`.
@@ -85,7 +87,7 @@ fn wanted(plan: &SessionPlan, of: For<'_>) -> Result<Wanted, SessionError> {
         tool_caches: plan.jail.tool_caches.clone(),
         config_dirs: plan.jail.config_dirs.clone(),
         secrets: secrets(plan, of),
-        keep: keep(plan, of.here),
+        keep: keep(plan, of.here).chain(of.trusted.iter().cloned()).collect(),
         mounts: plan.jail.mounts.iter().map(mount).collect(),
         unix: plan.jail.unix.clone(),
         allow_write: plan.jail.allow_write.clone(),
@@ -105,14 +107,14 @@ fn secrets(plan: &SessionPlan, of: For<'_>) -> Vec<PathBuf> {
 
 /// What is run outside while the command runs, and later: we ourselves, as root the next time, and what that run is made
 /// of; what a runner says; and in its temporary directory the scripts of its steps, which a shell reads as it goes.
-fn keep(plan: &SessionPlan, here: &Path) -> Vec<PathBuf> {
+fn keep(plan: &SessionPlan, here: &Path) -> impl Iterator<Item = PathBuf> {
     let own = std::env::current_exe().into_iter();
     let mut all: Vec<PathBuf> =
         own.chain(plan.jail.keep.iter().cloned()).chain(decisive(plan, here)).collect();
     let entries = plan.jail.temp.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
     all.extend(files.map(|entry| entry.path()));
-    all
+    all.into_iter()
 }
 
 /// What the next run is made of.

@@ -28,8 +28,8 @@ pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
     ("jail", &["sys"]),
     ("launch", &["jail", "policy", "audit", "sys"]),
     // What was typed, and whether this machine can do it.
-    // `resolve`: what a name server is.
-    ("config", &["resolve", "upstream_proxy", "policy", "audit", "sys"]),
+    // `resolve`: what a name server is; `ca`: whether two files are a CA.
+    ("config", &["ca", "resolve", "upstream_proxy", "policy", "audit", "sys"]),
     ("preflight", &["config", "cgroup", "netns", "bpf", "policy", "audit", "sys"]),
     (
         "session",

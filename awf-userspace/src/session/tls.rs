@@ -1,0 +1,99 @@
+//! What is intercepted, and who vouches for it: from the plan to the proxy, and to what the command trusts.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::RootCertStore;
+
+use super::{SessionError, trust};
+use crate::{
+    ca::{self, Authority, Leaves},
+    config::{Chroot, SessionPlan, TlsMode, TlsPlan},
+    jail::{rootfs::Trust, trust::TrustFiles},
+    proxy::{Interception, Scope, Secure},
+};
+
+/// The run's CA.
+#[derive(Debug)]
+pub(super) struct Tls {
+    authority: Arc<Authority>,
+    scope: Scope,
+    /// Whom servers are vouched for by.
+    roots: Arc<RootCertStore>,
+    trust: ca::Trust,
+    /// What decides whom the next run trusts.
+    files: Vec<PathBuf>,
+}
+
+impl Tls {
+    /// For run `id`, whose command's user has `home`; nothing where nothing is intercepted.
+    ///
+    /// # Errors
+    /// When no CA can be made.
+    pub(super) fn prepare(
+        plan: &SessionPlan,
+        id: &str,
+        home: &Path,
+        here: &Path,
+    ) -> Result<Option<Self>, SessionError> {
+        let scope = match plan.tls.mode {
+            TlsMode::Off => return Ok(None),
+            TlsMode::DenyOnly => Scope::Refused,
+            TlsMode::On => Scope::All,
+        };
+        let authority = match &plan.tls.authority {
+            Some(own) => Arc::clone(own),
+            None => Arc::new(Authority::new(id, plan.timeout)?),
+        };
+        log::info!("TLS is intercepted by a CA with the SHA-256 fingerprint {}", authority.fingerprint());
+        let found = trust::look(&plan.env, home, here);
+        let trust = ca::Trust::new(&authority, &found);
+        trust.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        if plan.jail.chroot == Chroot::Off {
+            log::warn!("{}", trust.of_environment_alone());
+        }
+        let mut roots = RootCertStore::empty();
+        let all = found.roots.certificates().iter().chain(found.inherited.certificates());
+        let (known, unusable) = roots.add_parsable_certificates(all.cloned());
+        log::debug!("servers are vouched for by {known} roots ({unusable} more cannot be used)");
+        if known == 0 && scope == Scope::All {
+            log::warn!(
+                "this host trusts no CA (is ca-certificates installed?): every intercepted server is refused"
+            );
+        }
+        Ok(Some(Self { authority, scope, roots: Arc::new(roots), trust, files: found.files }))
+    }
+
+    /// For the proxy.
+    ///
+    /// # Errors
+    /// When the TLS library has no protocol.
+    pub(super) fn interception(&self, plan: &TlsPlan) -> Result<Interception, SessionError> {
+        let leaves = Arc::new(Leaves::new(Arc::clone(&self.authority))?);
+        let secure = Secure::new(Arc::clone(&self.roots)).map_err(SessionError::Tls)?;
+        let exclude = plan.exclude().clone();
+        let spared = move |host: &_, port| exclude.contains(host, port);
+        Ok(Interception::new(self.scope, leaves, Arc::new(secure), spared))
+    }
+
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    pub(super) fn variables(&self) -> &[(OsString, OsString)] {
+        &self.trust.variables
+    }
+
+    /// For a root of the command's own.
+    pub(super) fn in_root(&self) -> Trust {
+        trust::in_root(&self.trust)
+    }
+
+    /// For `--chroot off`.
+    pub(super) fn beneath_cover(&self) -> TrustFiles {
+        trust::beneath_cover(&self.trust)
+    }
+}
