@@ -103,11 +103,14 @@ fn authority(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigError>) ->
     };
     let secret = match &inputs.ca_key {
         Some(Ok(bytes)) => Some(bytes),
-        Some(Err(why)) => {
-            errors.push(ConfigError::File { flag: "--ca-key", path: key.clone(), why: why.clone() });
+        other => {
+            let why = match other {
+                Some(Err(why)) => why.clone(),
+                _ => "was not read".to_owned(),
+            };
+            errors.push(ConfigError::File { flag: "--ca-key", path: key.clone(), why });
             None
         }
-        None => None,
     };
     match Authority::from_pem(certificates?, secret?) {
         Ok(authority) => Some(Arc::new(authority)),

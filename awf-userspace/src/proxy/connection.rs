@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     audit::{Decision, EventKind},
-    policy::{Denied, DomainName, Host, Protocol, Reason},
+    policy::{Denied, Host, Protocol, Reason},
     upstream_proxy::Use,
 };
 
@@ -49,6 +49,14 @@ pub(super) struct Link {
     pub(super) flow: Arc<Flow>,
     /// How servers are spoken to where that is TLS, of which the other end is with us.
     pub(super) secure: Option<Arc<Towards>>,
+}
+
+impl Link {
+    /// Whether the TLS of `place` ends here if it is allowed: then the name of its ClientHello is nobody's but ours to
+    /// go by, be another one hidden in it or not.
+    pub(super) fn takes(&self, place: &Place) -> bool {
+        self.context.interception.as_ref().is_some_and(|all| all.takes(place))
+    }
 }
 
 /// Two sockets that are to be joined.
@@ -159,6 +167,8 @@ async fn connected(
 ) -> Option<Tunnel> {
     let context = &link.context;
     let other = context.decide(Some(&host), None, port, Protocol::Other);
+    // A CONNECT that was answered only so that the client hears why.
+    let settled = upstream.is_none().then(|| context.decide_any(&host, port).err()).flatten();
     let patience = patience(link, Some(port), other.is_ok());
     let spoken = listen(
         &mut client,
@@ -170,16 +180,22 @@ async fn connected(
     .await;
     let refused = match (spoken, other) {
         (Ok(Spoken::Tls(sni)), other) => {
-            let called = sni.as_deref().and_then(|name| DomainName::parse(name).ok());
+            let place = Place::inside(sni.as_deref(), &host, port);
             let judged = agrees(context, sni, &host, port, other.is_ok());
-            let at = if let Host::Ip(ip) = host { Some(ip) } else { None };
-            let place = Place { host: called.map_or(host, Host::Name), port, at };
-            return tls(link, client, upstream, judged, Some(place), entry).await;
+            return tls(link, client, upstream, judged, place, entry).await;
         }
         (Ok(Spoken::Hidden(outer)), other) => {
-            let judged = named(outer, &host)
-                .and_then(|outer| Ok(hidden(context, outer.as_ref(), &host, port, other)?));
-            return tls(link, client, upstream, judged, None, entry).await;
+            let place = Place::inside(outer.as_deref(), &host, port);
+            let judged = match link.takes(&place) {
+                true => agrees(context, outer.clone(), &host, port, other.is_ok()),
+                false => Err(denied(Reason::NameMismatch, "").into()),
+            };
+            let judged = match judged {
+                Err(refusal) if refusal.denied.reason == Reason::NameMismatch => named(outer, &host)
+                    .and_then(|outer| Ok(hidden(context, outer.as_ref(), &host, port, other)?)),
+                judged => judged,
+            };
+            return tls(link, client, upstream, judged, place, entry).await;
         }
         (Ok(Spoken::Http1), _) => {
             let kept = match upstream {
@@ -205,23 +221,23 @@ async fn connected(
         (Ok(Spoken::Silent { bytes }), Err(denied)) => late(bytes, Some(port), patience, denied).into(),
         (Ok(_), Err(denied)) | (Err(denied), _) => denied.into(),
     };
-    refuse(link, client, &refused, Some(port), entry).await
+    refuse(link, client, &settled.map_or(refused, Refusal::from), Some(port), entry).await
 }
 
-/// TLS inside a CONNECT, once it was `judged`. `place`: where it goes, unless that is hidden.
+/// TLS inside a CONNECT at `place`, once it was `judged`.
 async fn tls(
     link: &Link,
     client: Leg,
     upstream: Option<TcpStream>,
     judged: Result<Route, Refusal>,
-    place: Option<Place>,
+    place: Place,
     mut entry: Entry,
 ) -> Option<Tunnel> {
     let opened = match judged {
         Ok(route) => opened(link, upstream, &route, &mut entry).await.map(|upstream| (route, upstream)),
         Err(refusal) => Err(refusal),
     };
-    tls_opened(link, client, opened, place, entry).await
+    tls_opened(link, client, opened, Some(place), entry).await
 }
 
 /// TLS whose way was `opened` or refused: intercepted at `place`, or else passed through or refused.

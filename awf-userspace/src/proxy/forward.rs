@@ -19,6 +19,7 @@ use super::{
     deny::{self, Refusal},
     entry::Entry,
     exchange::{self, Kept},
+    farewell::Farewell,
     flow,
     gate::Finding,
     head::HeadError,
@@ -138,10 +139,19 @@ impl Forward {
             let message = "CONNECT works only straight to awf-bpf's proxy, not through another connection";
             return Err(denied(Reason::ProtocolNotAllowed, message).into());
         };
-        let route = self.link.context.decide_any(&host, port)?;
+        let context = &self.link.context;
+        let route = match context.decide_any(&host, port) {
+            Ok(route) => route,
+            // Inside its TLS the client reads why; of the answer to a CONNECT most show nothing.
+            Err(denied) if context.interception.is_some() && Farewell::greeting(port).is_none() => {
+                entry.deny(&denied);
+                self.drop_kept().await;
+                return tunnel(parts, None, host, port);
+            }
+            Err(denied) => return Err(denied.into()),
+        };
         entry.allow(&route.rule);
         self.drop_kept().await;
-        let context = &self.link.context;
         // Most upstream proxies open tunnels to port 443 only, and what is inside may need none. Where any protocol may
         // be spoken it may be the server who begins.
         let waits = port == CLEAR
@@ -154,9 +164,7 @@ impl Forward {
                 Some(upstream::dial(context, &route.dial, port, Use::Tunnel, entry).await?)
             }
         };
-        let client = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
-        let after = Box::new(Pending::Connect { client, upstream, host, port });
-        Ok(Outcome::After(Response::new(Passing::empty()), after))
+        tunnel(parts, upstream, host, port)
     }
 
     /// After the last request.
@@ -232,6 +240,13 @@ impl Pending {
             }
         }
     }
+}
+
+/// The answer that a CONNECT was heard.
+fn tunnel(parts: &mut Parts, upstream: Option<TcpStream>, host: Host, port: u16) -> Result<Outcome, Refusal> {
+    let client = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
+    let after = Box::new(Pending::Connect { client, upstream, host, port });
+    Ok(Outcome::After(Response::new(Passing::empty()), after))
 }
 
 fn found(finding: &Finding) -> Refusal {

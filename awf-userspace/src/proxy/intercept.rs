@@ -4,8 +4,8 @@
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use rustls::{Error, ServerConfig, crypto::CryptoProvider, server::Acceptor, sign::SingleCertAndKey};
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     connection::{Link, Tunnel, h2c, http},
@@ -15,15 +15,17 @@ use super::{
     exchange::Kept,
     judge::Mode,
     multiplex::Upstreams,
+    relay,
     replay::Replay,
     secure::{Alpn, Secure, Towards},
+    sniff::{Sniff, sniff},
     tunnel::Leg,
     wire::Wire,
 };
 use crate::{
     audit::Decision,
     ca::Leaves,
-    policy::{Host, Reason},
+    policy::{DomainName, Host, Protocol, Reason},
 };
 
 /// Which TLS ends here.
@@ -41,6 +43,15 @@ pub(super) struct Place {
     pub(super) host: Host,
     pub(super) port: u16,
     pub(super) at: Option<IpAddr>,
+}
+
+impl Place {
+    /// Of TLS that names `sni`, inside a CONNECT to `host` on `port`.
+    pub(super) fn inside(sni: Option<&str>, host: &Host, port: u16) -> Self {
+        let called = sni.and_then(|name| DomainName::parse(name).ok());
+        let at = if let Host::Ip(ip) = host { Some(*ip) } else { None };
+        Self { host: called.map_or_else(|| host.clone(), Host::Name), port, at }
+    }
 }
 
 type Spared = dyn Fn(&Host, u16) -> bool + Send + Sync;
@@ -76,7 +87,12 @@ impl Interception {
     /// Whether what was `opened` or refused at `place` is looked into.
     pub(super) fn covers<T>(&self, place: &Place, opened: &Result<T, Refusal>) -> bool {
         let refused = opened.as_ref().is_err_and(|refusal| refusal.decision == Decision::Deny);
-        refused || self.scope == Scope::All && !(self.spared)(&place.host, place.port)
+        refused || self.takes(place)
+    }
+
+    /// Whether what is allowed at `place` is looked into.
+    pub(super) fn takes(&self, place: &Place) -> bool {
+        self.scope == Scope::All && !(self.spared)(&place.host, place.port)
     }
 
     /// As `host`, speaking `alpn`.
@@ -108,7 +124,14 @@ pub(super) async fn serve(
         Ok(Err(error)) => return broken(&error, entry),
         Err(_) => return late(time, entry),
     };
-    let offered = offered(hello.client_hello().alpn());
+    let at = place.at;
+    let any = link.context.decide(Some(&place.host), at, place.port, Protocol::Other).is_ok();
+    let offered = match offered(hello.client_hello().alpn()) {
+        Some(offered) => offered,
+        // Another protocol's: where that may be spoken it is without its name, elsewhere the handshake fails.
+        None if any => Alpn::None,
+        None => Alpn::Http1,
+    };
     let mut server = None;
     let refusal = match opened {
         Ok((route, stream)) => {
@@ -152,26 +175,61 @@ pub(super) async fn serve(
     let towards = Towards { secure: Arc::clone(&interception.secure), host: place.host.clone() };
     let link = Link { secure: Some(Arc::new(towards)), ..link.clone() };
     let mode = Mode::Secure { place, refusal };
-    inside(&link, stream, mode, server, spoken, entry).await
+    let client = Leg::new(Wire::Served(Box::new(stream)));
+    match server.map(|(route, wire, _)| (route, wire)) {
+        Some(server) if any && offered == Alpn::None => unnamed(&link, client, mode, server, entry).await,
+        server => inside(&link, client, mode, server, spoken, entry).await,
+    }
+}
+
+/// Any protocol, inside TLS that does not say which: HTTP is judged like all of it, the rest passed on.
+async fn unnamed(
+    link: &Link,
+    mut client: Leg<Wire>,
+    mode: Mode,
+    (route, server): (Route, Wire),
+    mut entry: Entry,
+) -> Option<Tunnel> {
+    let mut server = Leg::new(server);
+    let mut ended = false;
+    while server.received.is_empty() && !ended && sniff(&client.received) == Sniff::Incomplete {
+        let read = tokio::select! {
+            read = client.stream.read_buf(&mut client.received) => read,
+            read = server.stream.read_buf(&mut server.received) => read,
+            reason = link.activity.expired(Duration::ZERO) => {
+                entry.fail(reason);
+                return None;
+            }
+        };
+        ended = read.ok()? == 0;
+    }
+    let spoken = match sniff(&client.received) {
+        Sniff::Http1 => Alpn::Http1,
+        Sniff::Http2 => Alpn::Http2,
+        _ => {
+            relay::join(link, client, server, entry).await;
+            return None;
+        }
+    };
+    inside(link, client, mode, Some((route, server.stream)), spoken, entry).await
 }
 
 /// HTTP inside the TLS.
 async fn inside(
     link: &Link,
-    stream: TlsStream<Replay<TcpStream>>,
+    client: Leg<Wire>,
     mode: Mode,
-    server: Option<(Route, Wire, Alpn)>,
+    server: Option<(Route, Wire)>,
     spoken: Alpn,
     mut entry: Entry,
 ) -> Option<Tunnel> {
-    let client = Leg::new(Wire::Served(Box::new(stream)));
     if spoken == Alpn::Http2 {
-        let on = |(route, wire, _): (Route, Wire, Alpn)| Upstreams::on(wire, route.dial, route.port, &entry);
+        let on = |(route, wire): (Route, Wire)| Upstreams::on(wire, route.dial, route.port, &entry);
         let upstreams = server.map(on).unwrap_or_default();
         return h2c(link, client, mode, entry, upstreams).await;
     }
     let kept = match server {
-        Some((route, wire, _)) => match Kept::on(link, wire, route.dial, route.port).await {
+        Some((route, wire)) => match Kept::on(link, wire, route.dial, route.port).await {
             Ok(kept) => Some(kept),
             Err(refusal) => {
                 refusal.note(&mut entry);
@@ -183,15 +241,15 @@ async fn inside(
     http(link, client, mode, entry, kept).await
 }
 
-/// Of what the command offers, what can be spoken here.
-fn offered<'a>(alpn: Option<impl Iterator<Item = &'a [u8]>>) -> Alpn {
-    let Some(alpn) = alpn else { return Alpn::None };
+/// Of what the command offers, what can be spoken here; `None` if it offers other things only.
+fn offered<'a>(alpn: Option<impl Iterator<Item = &'a [u8]>>) -> Option<Alpn> {
+    let Some(alpn) = alpn else { return Some(Alpn::None) };
     let known: Vec<_> = alpn.filter(|name| [Alpn::HTTP1, Alpn::HTTP2].contains(name)).collect();
     match (known.contains(&Alpn::HTTP2), known.contains(&Alpn::HTTP1)) {
-        (true, true) => Alpn::Either,
-        (true, false) => Alpn::Http2,
-        // Something that is refused by the handshake, if it is neither.
-        (false, _) => Alpn::Http1,
+        (true, true) => Some(Alpn::Either),
+        (true, false) => Some(Alpn::Http2),
+        (false, true) => Some(Alpn::Http1),
+        (false, false) => None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Two connections joined, at least one of which is TLS that ends here: what a WebSocket says goes through our memory.
+//! Two connections joined, at least one of which is TLS that ends here: what a WebSocket, or no HTTP at all, says goes
+//! through our memory.
 
 use std::{
     future::poll_fn,
@@ -28,7 +29,7 @@ pub(super) async fn join(link: &Link, client: Leg<Wire>, upstream: Leg<Wire>, mu
     let down = pump(from_upstream, to_client, upstream.received, &traffic.down, &link.activity);
     tokio::select! {
         ended = async { tokio::try_join!(up, down) } => if let Err(error) = ended {
-            log::debug!("WebSocket to {:?}: {error}", entry.record.host);
+            log::debug!("relay to {:?}: {error}", entry.record.host);
         },
         reason = link.activity.expired(Duration::ZERO) => entry.fail(reason),
     }

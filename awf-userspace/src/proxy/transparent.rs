@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::{
     agree::{hidden, named},
-    connection::{Link, Tunnel, dial, h2c, http, join, late, patience, refuse, refuse_tls, tls_opened},
+    connection::{Link, Tunnel, dial, h2c, http, join, late, patience, refuse, tls_opened},
     context::Route,
     deny::Refusal,
     entry::Entry,
@@ -115,6 +115,9 @@ async fn tls(
                 Ok((route, stream))
             }
             (Err(denied), Ok(early)) if named.is_none() && denied.reason != Reason::Blocked => {
+                if let Some(place) = &mut place {
+                    place.host = early.route.dial.clone();
+                }
                 Ok((early.route, early.stream?))
             }
             (Err(denied), _) => Err(denied.into()),
@@ -135,16 +138,17 @@ async fn ech(
 ) -> Option<Tunnel> {
     entry.record.proto = Some("tls");
     let at = Host::from(dst.ip().to_canonical());
+    let place = Place::inside(outer.as_deref(), &Host::from(dst.ip()), dst.port());
+    if link.takes(&place) {
+        return tls(link, client, outer, dst, early, entry).await;
+    }
     let judged = named(outer, &at).and_then(|outer| {
         let given = link.context.resolver.names_of(dst.ip().to_canonical()).into_iter().next();
         let host = given.map_or(at, Host::Name);
         entry.target(outer.as_ref().unwrap_or(&host), dst.port());
         let early = hidden(&link.context, outer.as_ref(), &host, dst.port(), early)?;
         entry.target(&early.route.dial, early.route.port);
-        early.stream
+        Ok((early.route, early.stream?))
     });
-    match judged {
-        Ok(upstream) => join(link, client, upstream, entry),
-        Err(refusal) => refuse_tls(link, client, &refusal, entry).await,
-    }
+    tls_opened(link, client, judged, Some(place), entry).await
 }

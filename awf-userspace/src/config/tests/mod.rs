@@ -4,6 +4,7 @@ mod env;
 mod files;
 mod jail;
 mod name_servers;
+mod tls;
 mod upstream;
 mod words;
 
@@ -46,6 +47,11 @@ impl Case {
 
     fn file(mut self, path: &str, bytes: impl AsRef<[u8]>) -> Self {
         self.inputs.files.insert(path.into(), Ok(bytes.as_ref().to_vec().into()));
+        self
+    }
+
+    fn key(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.inputs.ca_key = Some(Ok(bytes.as_ref().to_vec().into()));
         self
     }
 

@@ -83,8 +83,12 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
         "22,6379-6380",
         "--preset",
         "x",
-        "--tls",
-        "on",
+        "--ca-cert",
+        "ca.pem",
+        "--ca-key",
+        "ca.key",
+        "--tls-exclude",
+        "=x.test",
         "--mode",
         "audit",
     ])
@@ -98,7 +102,10 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
         "--allow-host-ports: \"080\" is neither a port (1 to 65535, without leading zeros) nor a range of them, like 8000-8010",
         "--allow-host-service-ports: \"6379-6380\" is no single port; ranges belong in --allow-host-ports",
         "--mode audit: not built yet; leave it out, or use --mode enforce",
-        "--tls: not built yet; leave it out, or use --tls off",
+        "--tls-exclude is about what is intercepted with --tls on; add --tls on, or leave it out",
+        "--ca-cert is about intercepted TLS; add --tls on or --tls deny-only, or leave it out",
+        "--ca-cert ca.pem: was not read",
+        "--ca-key ca.key: was not read",
         "--allow-domains: \"*.com\" is too broad: com is a public suffix, anybody may register names below it; name what is meant below it, like `example.com`",
         "--allow-domains: \"x.test/path\" has a path or a query: a rule names a host, not a page; write `x.test`",
         "--allow-ip: \"x.test\" is not an IP address or network; names belong in --allow-domains",
@@ -119,7 +126,7 @@ fn every_error_is_reported_at_once_with_value_place_and_remedy() {
     ] {
         assert!(texts.iter().any(|text| text == expected), "missing: {expected}\nin: {texts:#?}");
     }
-    assert_eq!(texts.len(), 23, "{texts:#?}");
+    assert_eq!(texts.len(), 26, "{texts:#?}");
 }
 
 #[test]
@@ -225,11 +232,8 @@ fn docker_flags_are_one_warning_and_missing_promises_are_errors() {
             "WARN: --proxy-logs-dir is not used: the record goes to --audit-dir /a",
         ]
     );
-    let errors = Case::new(&["--ssl-bump", "--enable-dlp"]).texts();
-    assert_eq!(
-        errors,
-        ["--enable-dlp: not built yet; leave it out", "--ssl-bump: not built yet; leave it out",]
-    );
+    let errors = Case::new(&["--enable-dlp"]).texts();
+    assert_eq!(errors, ["--enable-dlp: not built yet; leave it out"]);
 }
 
 #[test]
