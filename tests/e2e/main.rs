@@ -13,6 +13,7 @@ mod host_ports;
 mod host_services;
 mod hostile;
 mod intercepted;
+mod intercepted_streams;
 mod lab;
 mod lifecycle;
 mod limits;

@@ -3,10 +3,13 @@
 //! `/` a line naming the host; `/bytes/N` N bytes of a known pattern, streamed; `/upload` the number of bytes
 //! received; `/echo` the body as it comes; `/headers` the request's head; `/status/N` that status; `/events`
 //! server-sent events, each sent when `/events/next` is asked for; `/git/...` git smart HTTP; `/simple/...` and
-//! `/npm/...`, `/crates/...`, `/modules/...`, `/gems/...`, `/composer/...` package registries; `/lab.Echo/...` a gRPC service that answers each message with itself.
+//! `/npm/...`, `/crates/...`, `/modules/...`, `/gems/...`, `/composer/...` package registries; `/lab.Echo/...` a gRPC service, and
+//! `/ws` a WebSocket, that answer each message with itself.
 
 use std::{
     convert::Infallible,
+    error::Error,
+    io,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -14,12 +17,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Request, Response, StatusCode,
     body::{Body, Frame, Incoming, SizeHint},
 };
+use hyper_util::rt::TokioIo;
 use tokio::sync::{Mutex, mpsc};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{handshake::derive_accept_key, protocol::Role},
+};
 
 use crate::{git, packages, registries};
 
@@ -60,6 +69,7 @@ pub async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Result<Resp
         "events" if rest == "next" => next_event(&site).await,
         "events" => events(&site).await,
         "lab.Echo" => grpc(request),
+        "ws" => websocket(request),
         "git" => git::respond(&site, request).await,
         "simple" | "npm" => packages::respond(&site, &path, &name(&request)).await,
         "crates" | "modules" | "gems" | "composer" => {
@@ -107,6 +117,35 @@ fn grpc(request: Request<Incoming>) -> Response<AnyBody> {
     let mut response = Response::new(body.boxed_unsync());
     let kind = "application/grpc".parse().expect("a content type");
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Says each message again, until it is told goodbye.
+fn websocket(mut request: Request<Incoming>) -> Response<AnyBody> {
+    let Some(key) = request.headers().get(hyper::header::SEC_WEBSOCKET_KEY) else {
+        return status("426", StatusCode::UPGRADE_REQUIRED);
+    };
+    let accept = derive_accept_key(key.as_bytes()).parse().expect("base64");
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let stream = TokioIo::new(upgrade.await?);
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        while let Some(message) = socket.next().await {
+            let message = message.map_err(io::Error::other)?;
+            if message.is_text() || message.is_binary() {
+                socket.send(message).await.map_err(io::Error::other)?;
+            }
+        }
+        Ok::<(), Box<dyn Error + Send + Sync>>(())
+    });
+    let mut response = status("101", StatusCode::SWITCHING_PROTOCOLS);
+    *response.body_mut() = Full::default().map_err(|never| match never {}).boxed_unsync();
+    let headers = response.headers_mut();
+    headers.remove(hyper::header::CONTENT_TYPE);
+    for (name, value) in [(hyper::header::CONNECTION, "upgrade"), (hyper::header::UPGRADE, "websocket")] {
+        headers.insert(name, value.parse().expect("a header"));
+    }
+    headers.insert(hyper::header::SEC_WEBSOCKET_ACCEPT, accept);
     response
 }
 

@@ -55,6 +55,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("python3-grpcio", Sign::PythonModule("grpc")),
     ("python3-pip", Sign::PythonModule("pip")),
     ("python3-requests", Sign::PythonModule("requests")),
+    ("python3-websockets", Sign::PythonModule("websockets")),
     // The server's program is in it, too, under another name.
     ("redis-tools", Sign::Program("redis-check-rdb")),
     ("ruby", Sign::Program("gem")),
