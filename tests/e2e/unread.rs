@@ -6,8 +6,10 @@ use harness::{Lab, Run, hosts, soak::raise_descriptors};
 
 use crate::hostile::{web, withstand};
 
-/// In KiB, for each connection of a debug build that holds what it may; and for the few with large buffers.
+/// In KiB, for each connection of a debug build that holds what it may, in clear and with TLS on both sides, which
+/// cannot hold less than a record to be read and one to be sent; and for the few with large buffers.
 const EACH: u64 = 64;
+const EACH_TLS: u64 = 144;
 const FEW: u64 = 96 << 10;
 
 /// As many as this machine has descriptors for, `most` at best: two sockets each, in three processes.
@@ -39,6 +41,12 @@ fn fits(lab: &Lab, run: Run<'_>, most: usize, load: &str) {
 }
 
 #[track_caller]
+fn fits_tls(lab: &Lab, load: &str) {
+    let most = count(1000);
+    fits_into(lab, web(lab).args(["--tls", "on"]), most, load, most as u64 * EACH_TLS + FEW);
+}
+
+#[track_caller]
 fn fits_into(lab: &Lab, run: Run<'_>, most: usize, load: &str, memory: u64) {
     shrink_kernel_buffers(lab);
     let load = format!("MOST = {most}\n{load}\nstand()\nfor s in deaf: reset(s)\n");
@@ -57,6 +65,30 @@ for s in deaf:
     assert p.poll(60_000), "no answer"
 "#;
     fits(&lab, web(&lab), count(3000), load);
+}
+
+/// TLS to a port, as `curl` speaks it.
+const TLS: &str = r#"
+import ssl
+context = ssl.create_default_context()
+def secure(port, small=False):
+    s = dial(port, small=small)
+    s.settimeout(60)
+    return context.wrap_socket(s, server_hostname="allowed.test")
+"#;
+
+#[test]
+fn intercepted_downloads_fit_into_memory() {
+    let lab = Lab::new();
+    let load = r#"
+deaf = [secure(443, small=True) for n in range(MOST)]
+for s in deaf: s.sendall(b"GET /bytes/1000000000 HTTP/1.1\r\nHost: allowed.test\r\n\r\n")
+for s in deaf:
+    p = select.poll()
+    p.register(s, select.POLLIN)
+    assert p.poll(60_000), "no answer"
+"#;
+    fits_tls(&lab, &format!("{TLS}{load}"));
 }
 
 /// Sends into each of `deaf` until a second passed in which none took any more.
@@ -82,6 +114,17 @@ deaf = [dial(9997) for n in range(MOST)]
 for s in deaf: s.sendall(b"POST / HTTP/1.1\r\nHost: allowed.test:9997\r\nContent-Length: 1000000000\r\n\r\n")
 "#;
     fits(&lab, web(&lab).allow("http://allowed.test:9997"), count(2000), &format!("{load}{FILL}"));
+}
+
+#[test]
+fn intercepted_uploads_fit_into_memory() {
+    let lab = Lab::new();
+    let load = r#"
+deaf = [secure(443) for n in range(MOST)]
+for s in deaf: s.sendall(b"POST /deaf HTTP/1.1\r\nHost: allowed.test\r\nContent-Length: 1000000000\r\n\r\n")
+"#;
+    let fill = FILL.replace("BlockingIOError", "(BlockingIOError, ssl.SSLWantWriteError)");
+    fits_tls(&lab, &format!("{TLS}{load}{fill}"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! received; `/echo` the body as it comes; `/headers` the request's head; `/status/N` that status; `/events`
 //! server-sent events, each sent when `/events/next` is asked for; `/git/...` git smart HTTP; `/simple/...` and
 //! `/npm/...`, `/crates/...`, `/modules/...`, `/gems/...`, `/composer/...` package registries; `/lab.Echo/...` a gRPC service, and
-//! `/ws` a WebSocket, that answer each message with itself.
+//! `/ws` a WebSocket, that answer each message with itself; `/deaf` nothing, and reads no body.
 
 use std::{
     convert::Infallible,
@@ -70,6 +70,7 @@ pub async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Result<Resp
         "events" => events(&site).await,
         "lab.Echo" => grpc(request),
         "ws" => websocket(request),
+        "deaf" => std::future::pending().await,
         "git" => git::respond(&site, request).await,
         "simple" | "npm" => packages::respond(&site, &path, &name(&request)).await,
         "crates" | "modules" | "gems" | "composer" => {

@@ -3,7 +3,12 @@
 
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
-use rustls::{Error, ServerConfig, crypto::CryptoProvider, server::Acceptor, sign::SingleCertAndKey};
+use rustls::{
+    Error, ServerConfig,
+    crypto::ring,
+    server::{Acceptor, NoServerSessionStorage, ResolvesServerCertUsingSni},
+    sign::SingleCertAndKey,
+};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -61,7 +66,8 @@ pub struct Interception {
     scope: Scope,
     leaves: Arc<Leaves>,
     secure: Arc<Secure>,
-    provider: Arc<CryptoProvider>,
+    /// Of every connection, but for its certificate and protocols.
+    config: ServerConfig,
     spared: Box<Spared>,
 }
 
@@ -74,14 +80,23 @@ impl fmt::Debug for Interception {
 impl Interception {
     /// In the names that `leaves` has certificates for, to servers as `secure` says; allowed hosts that are `spared`
     /// are passed through.
+    ///
+    /// # Errors
+    /// When the TLS library has no protocol or no random numbers.
     pub fn new(
         scope: Scope,
         leaves: Arc<Leaves>,
         secure: Arc<Secure>,
         spared: impl Fn(&Host, u16) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Self { scope, leaves, secure, provider, spared: Box::new(spared) }
+    ) -> Result<Self, Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        // A session is the client's to keep: no number of them costs us memory.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = ring::Ticketer::new()?;
+        Ok(Self { scope, leaves, secure, config, spared: Box::new(spared) })
     }
 
     /// Whether what was `opened` or refused at `place` is looked into.
@@ -98,11 +113,8 @@ impl Interception {
     /// As `host`, speaking `alpn`.
     fn config(&self, host: &Host, alpn: &[&[u8]]) -> Result<ServerConfig, String> {
         let leaf = self.leaves.get(host).map_err(|e| e.to_string())?;
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::unwrap_or_clone(leaf))));
+        let mut config = self.config.clone();
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(leaf));
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(config)
     }
@@ -175,7 +187,7 @@ pub(super) async fn serve(
     let towards = Towards { secure: Arc::clone(&interception.secure), host: place.host.clone() };
     let link = Link { secure: Some(Arc::new(towards)), ..link.clone() };
     let mode = Mode::Secure { place, refusal };
-    let client = Leg::new(Wire::Served(Box::new(stream)));
+    let client = Leg::new(Wire::served(stream));
     match server.map(|(route, wire, _)| (route, wire)) {
         Some(server) if any && offered == Alpn::None => unnamed(&link, client, mode, server, entry).await,
         server => inside(&link, client, mode, server, spoken, entry).await,

@@ -106,7 +106,7 @@ impl Secure {
             Some(Alpn::HTTP2) => Alpn::Http2,
             _ => Alpn::Http1,
         };
-        Ok((Wire::Dialled(Box::new(stream)), spoken))
+        Ok((Wire::dialled(stream), spoken))
     }
 }
 

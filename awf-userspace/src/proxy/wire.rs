@@ -25,7 +25,22 @@ pub(super) enum Wire {
     Dialled(Box<client::TlsStream<TcpStream>>),
 }
 
+/// Bytes of TLS that wait to be sent on one connection: one record (RFC 8446 section 5.1). rustls would hold 64 KiB.
+const UNSENT: usize = 16 * 1024;
+
 impl Wire {
+    /// With the command.
+    pub(super) fn served(mut stream: server::TlsStream<Replay<TcpStream>>) -> Self {
+        stream.get_mut().1.set_buffer_limit(Some(UNSENT));
+        Self::Served(Box::new(stream))
+    }
+
+    /// With a server.
+    pub(super) fn dialled(mut stream: client::TlsStream<TcpStream>) -> Self {
+        stream.get_mut().1.set_buffer_limit(Some(UNSENT));
+        Self::Dialled(Box::new(stream))
+    }
+
     /// The address of the other end.
     pub(super) fn peer_ip(&self) -> Option<IpAddr> {
         let address = match self {

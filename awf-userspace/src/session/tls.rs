@@ -76,7 +76,7 @@ impl Tls {
         let secure = Secure::new(Arc::clone(&self.roots)).map_err(SessionError::Tls)?;
         let exclude = plan.exclude().clone();
         let spared = move |host: &_, port| exclude.contains(host, port);
-        Ok(Interception::new(self.scope, leaves, Arc::new(secure), spared))
+        Interception::new(self.scope, leaves, Arc::new(secure), spared).map_err(SessionError::Tls)
     }
 
     pub(super) fn files(&self) -> &[PathBuf] {

@@ -28,7 +28,7 @@ impl Pki {
         let leaves = Arc::new(Leaves::new(Arc::clone(&self.run)).unwrap());
         let secure = Secure::new(Arc::new(roots(&self.servers))).unwrap();
         let spared = |host: &Host, _port| *host == Host::parse("spared.test").unwrap();
-        Interception::new(scope, leaves, Arc::new(secure), spared)
+        Interception::new(scope, leaves, Arc::new(secure), spared).unwrap()
     }
 }
 
