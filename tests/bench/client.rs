@@ -5,8 +5,12 @@
 //! load latency ADDR HOST COUNT [CA]  COUNT times connect, GET /, close; nanoseconds of each, one a line
 //! load download ADDR HOST BYTES [CA] GET /bytes/BYTES; nanoseconds
 //! load upload ADDR HOST BYTES [CA]   POST /upload; nanoseconds
+//! load requests ADDR HOST COUNT [CA] 16 connections with COUNT times GET / each; nanoseconds of one request, over all
+//! load handshakes ADDR HOST COUNT CA 8 threads with COUNT TLS handshakes each, HOST `*.x` with a new name each time; nanoseconds of
+//!                                    one handshake, over all
 //! ```
-//! With CA (a PEM file) the connection is TLS. The address is given: DNS is not what is measured.
+//! With CA (a PEM file) the connection is TLS. The address is given: DNS is not what is measured. With LOAD_PROXY=ADDR
+//! connections go through a CONNECT to HOST.
 
 use std::{
     fs,
@@ -30,6 +34,7 @@ struct Target {
     addr: SocketAddr,
     host: String,
     tls: Option<Arc<ClientConfig>>,
+    proxy: Option<SocketAddr>,
 }
 
 fn main() -> Result<()> {
@@ -40,21 +45,40 @@ fn main() -> Result<()> {
         ["latency", addr, host, count, ca @ ..] => latency(&Target::new(addr, host, ca)?, count.parse()?),
         ["download", addr, host, bytes, ca @ ..] => download(&Target::new(addr, host, ca)?, bytes.parse()?),
         ["upload", addr, host, bytes, ca @ ..] => upload(&Target::new(addr, host, ca)?, bytes.parse()?),
-        _ => bail!("usage: load dial|latency|download|upload ADDR ..."),
+        ["requests", addr, host, count, ca @ ..] => requests(&Target::new(addr, host, ca)?, count.parse()?),
+        ["handshakes", addr, host, count, ca] => handshakes(&Target::new(addr, host, &[ca])?, count.parse()?),
+        _ => bail!("usage: load dial|latency|download|upload|requests|handshakes ADDR ..."),
     }
 }
 
 impl Target {
     fn new(addr: &str, host: &str, ca: &[&str]) -> Result<Self> {
         let tls = ca.first().map(|path| trust(path)).transpose()?;
-        Ok(Self { addr: addr.parse().context(addr.to_owned())?, host: host.to_owned(), tls })
+        let proxy = std::env::var("LOAD_PROXY").ok().map(|addr| addr.parse()).transpose()?;
+        Ok(Self { addr: addr.parse().context(addr.to_owned())?, host: host.to_owned(), tls, proxy })
     }
 
     fn connect(&self) -> Result<Box<dyn Stream>> {
-        let tcp = TcpStream::connect(self.addr).with_context(|| format!("connect to {}", self.addr))?;
+        self.connect_as(&self.host)
+    }
+
+    fn connect_as(&self, host: &str) -> Result<Box<dyn Stream>> {
+        let addr = self.proxy.unwrap_or(self.addr);
+        let mut tcp = TcpStream::connect(addr).with_context(|| format!("connect to {addr}"))?;
         tcp.set_nodelay(true)?;
+        if self.proxy.is_some() {
+            let to = format!("{host}:{}", self.addr.port());
+            tcp.write_all(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n").as_bytes())?;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                tcp.read_exact(&mut byte)?;
+                head.push(byte[0]);
+            }
+            ensure!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+        }
         let Some(config) = &self.tls else { return Ok(Box::new(tcp)) };
-        let name = ServerName::try_from(self.host.clone())?;
+        let name = ServerName::try_from(host.to_owned())?;
         let session = ClientConnection::new(Arc::clone(config), name)?;
         Ok(Box::new(StreamOwned::new(session, tcp)))
     }
@@ -120,6 +144,69 @@ fn upload(target: &Target, bytes: u64) -> Result<()> {
     target.exchange("POST /upload", bytes)?;
     println!("{}", start.elapsed().as_nanos());
     Ok(())
+}
+
+const CONNECTIONS: u32 = 16;
+const THREADS: u32 = 8;
+
+/// `work` on so many threads at once; prints the time of each of all `pieces`.
+fn together(threads: u32, pieces: u32, work: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..threads).map(|number| scope.spawn(move || work(number))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    })?;
+    println!("{}", start.elapsed().as_nanos() / u128::from(pieces));
+    Ok(())
+}
+
+fn requests(target: &Target, count: u32) -> Result<()> {
+    together(CONNECTIONS, CONNECTIONS * count, |_| {
+        let mut stream = target.connect()?;
+        let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", target.host);
+        for _ in 0..count {
+            stream.write_all(request.as_bytes())?;
+            stream.flush()?;
+            read_one(&mut *stream)?;
+        }
+        Ok(())
+    })
+}
+
+fn handshakes(target: &Target, count: u32) -> Result<()> {
+    together(THREADS, THREADS * count, |thread| {
+        for number in 0..count {
+            let name = match target.host.strip_prefix("*.") {
+                Some(zone) => format!("w{number}-{thread}-{}.{zone}", std::process::id()),
+                None => target.host.clone(),
+            };
+            let mut stream = target.connect_as(&name)?;
+            write!(stream, "GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n")?;
+            stream.flush()?;
+            // Of whatever status: the handshake is over then.
+            ensure!(stream.read(&mut [0; 512])? > 0, "no answer");
+        }
+        Ok(())
+    })
+}
+
+/// One response with a Content-Length.
+fn read_one(stream: &mut dyn Read) -> Result<()> {
+    let (mut buf, mut len) = ([0; 4096], 0);
+    loop {
+        let read = stream.read(&mut buf[len..])?;
+        ensure!(read > 0, "the answer ended early");
+        len += read;
+        let Some(end) = buf[..len].windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
+        let head = std::str::from_utf8(&buf[..end])?.to_ascii_lowercase();
+        ensure!(head.starts_with("http/1.1 200"), "{head}");
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")).context("a length")?;
+        if len >= end + 4 + length.parse::<usize>()? {
+            return Ok(());
+        }
+    }
 }
 
 fn read_response(stream: &mut dyn Read) -> Result<u64> {

@@ -1,7 +1,9 @@
 //! What the firewall costs: start of a command, a long policy, latency of a connection, bulk throughput; each beside the same
 //! without it, in alternating rounds of one run on one machine. The ratios are the result.
 
+mod intercept;
 mod scale;
+mod squid;
 mod stats;
 
 use std::{
@@ -18,7 +20,7 @@ const ROUNDS: usize = 5;
 const CONNECTIONS: u32 = 200;
 const BULK: u64 = 256 << 20;
 /// Rounds that would begin later than this are left out.
-const BUDGET: Duration = Duration::from_secs(60);
+const BUDGET: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     if !rustix::process::geteuid().is_root() {
@@ -28,26 +30,23 @@ fn main() -> ExitCode {
     if cfg!(debug_assertions) {
         println!("A debug build: these numbers mean nothing. Use `cargo xtask bench`.");
     }
+    let parts: [(&str, fn(&Bench)); 4] = [
+        ("starts", Bench::starts),
+        ("policy", |bench| scale::run(&tools::awf_bpf(), bench.lab.dir().root())),
+        ("through", Bench::through),
+        ("intercepted", intercept::run),
+    ];
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(other) = wanted.iter().find(|wanted| !parts.iter().any(|(name, _)| name == wanted)) {
+        eprintln!("bench: there is no part {other:?}: {}", parts.map(|(name, _)| name).join(", "));
+        return ExitCode::FAILURE;
+    }
     let bench = Bench::new();
     println!("awf-bpf: {}", tools::awf_bpf().display());
-    bench.starts();
-    scale::run(&tools::awf_bpf(), bench.lab.dir().root());
-    println!("\n{:34} {:>10} {:>10} {:>10} {:>10} {:>7}", "", "direct", "p90", "awf-bpf", "p90", "ratio");
-    for (name, addr, tls) in [
-        ("connect + GET, clear, IPv4", addr4(80), false),
-        ("connect + GET, clear, IPv6", addr6(80), false),
-        ("connect + GET, TLS, IPv4", addr4(443), true),
-        ("connect + GET, TLS, IPv6", addr6(443), true),
-    ] {
-        bench.latency(name, &addr, tls);
-    }
-    for (name, verb, port) in [
-        ("download 256 MiB, clear", "download", 80),
-        ("download 256 MiB, TLS", "download", 443),
-        ("upload 256 MiB, clear", "upload", 80),
-        ("upload 256 MiB, TLS", "upload", 443),
-    ] {
-        bench.bulk(name, verb, &addr4(port), port == 443);
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            part(&bench);
+        }
     }
     println!("\nin {:.0} s", bench.begun.elapsed().as_secs_f64());
     ExitCode::SUCCESS
@@ -155,6 +154,26 @@ impl Bench {
         for ((name, ..), samples) in commands.iter().zip(&samples) {
             let (median, p90) = (samples.median(), samples.quantile(0.9));
             println!("{name:34} {:>10} {:>10} {:>10.1}", show(median), show(p90), ratio(median, base));
+        }
+    }
+
+    fn through(&self) {
+        println!("\n{:34} {:>10} {:>10} {:>10} {:>10} {:>7}", "", "direct", "p90", "awf-bpf", "p90", "ratio");
+        for (name, addr, tls) in [
+            ("connect + GET, clear, IPv4", addr4(80), false),
+            ("connect + GET, clear, IPv6", addr6(80), false),
+            ("connect + GET, TLS, IPv4", addr4(443), true),
+            ("connect + GET, TLS, IPv6", addr6(443), true),
+        ] {
+            self.latency(name, &addr, tls);
+        }
+        for (name, verb, port) in [
+            ("download 256 MiB, clear", "download", 80),
+            ("download 256 MiB, TLS", "download", 443),
+            ("upload 256 MiB, clear", "upload", 80),
+            ("upload 256 MiB, TLS", "upload", 443),
+        ] {
+            self.bulk(name, verb, &addr4(port), port == 443);
         }
     }
 

@@ -24,7 +24,7 @@ cargo xtask VERB
   test [NAME...]                everything CI checks; with names, only the tests they select
   tidy                          house rules: sizes, heads, who may use whom, where unsafe may be
   deny                          licenses, bans, sources and advisories of the dependencies
-  bench [ARGS]                  what awf-bpf costs, against the bare command
+  bench [PART...]               what awf-bpf costs, against the bare command: starts, policy, through, intercepted
   soak [--debug] [ARGS]         10,000 connections for ten minutes; --minutes N, --connections N
   vm [ARGS]                     the tests on other kernels (6.1 and 6.12), in a virtual machine
   build-ebpf                    build the eBPF object and print its path";
