@@ -113,7 +113,7 @@ async fn client_leg(upgrade: OnUpgrade) -> Option<Leg<Wire>> {
     Some(joined(stream, &parts.read_buf, &rest))
 }
 
-async fn server_leg(upgrade: OnUpgrade) -> Option<Leg<Wire>> {
+pub(super) async fn server_leg(upgrade: OnUpgrade) -> Option<Leg<Wire>> {
     let parts = upgraded(upgrade).await?.downcast::<TokioIo<Paced>>().ok()?;
     Some(joined(parts.io.into_inner().into_inner(), &parts.read_buf, &[]))
 }

@@ -56,7 +56,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Hands the streams' futures to the loop that serves the connection.
 #[derive(Clone, Debug)]
-struct Inline(UnboundedSender<Task>);
+pub(super) struct Inline(UnboundedSender<Task>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Inline {
     fn execute(&self, future: F) {
@@ -90,7 +90,10 @@ pub(super) async fn serve(
     entry.speaks_http2();
     let large = link.context.http2_large.try_acquire();
     let windows = if large.is_ok() { LARGE } else { SMALL };
-    let streams = Arc::new(Streams::new(link.clone(), mode, entry, upstreams, windows));
+    let (tasks, mut begun) = unbounded_channel();
+    let tasks = Inline(tasks);
+    let streams = Streams::new(link.clone(), mode, entry, upstreams, (windows, tasks.clone()));
+    let streams = Arc::new(streams);
     let service = service_fn({
         let streams = Arc::clone(&streams);
         move |request| {
@@ -98,9 +101,11 @@ pub(super) async fn serve(
             async move { Ok::<_, Infallible>(streams.handle(request).await) }
         }
     });
-    let (tasks, mut begun) = unbounded_channel();
     let io = TokioIo::new(Replay::new(client, Arc::clone(&link.activity)));
-    let builder = builder(Inline(tasks), &link.context.limits, windows);
+    let mut builder = builder(tasks, &link.context.limits, windows);
+    if link.secure.is_some() {
+        builder.enable_connect_protocol();
+    }
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut running = FuturesUnordered::new();
     let mut stop = link.stop.clone();

@@ -49,6 +49,7 @@ mod tokens;
 mod transparent;
 mod tunnel;
 mod upstream;
+mod websocket;
 mod wire;
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ const PIECE: usize = 16 * 1024;
 
 /// Joins `client` and `upstream` until both directions have ended, or one of them has failed: then neither gets a
 /// proper end of its TLS, and sees that something is missing.
-pub(super) async fn join(link: &Link, client: Leg<Wire>, upstream: Leg<Wire>, mut entry: Entry) {
+pub(super) async fn join<S>(link: &Link, client: Leg<S>, upstream: Leg<Wire>, mut entry: Entry)
+where
+    S: AsyncRead + AsyncWrite,
+{
     let traffic = entry.traffic.clone();
     let (from_client, to_client) = split(client.stream);
     let (from_upstream, to_upstream) = split(upstream.stream);

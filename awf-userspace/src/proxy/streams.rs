@@ -14,7 +14,7 @@ use http::{
     request::Parts,
     uri::{self, PathAndQuery, Uri},
 };
-use hyper::body::Incoming;
+use hyper::{body::Incoming, rt::Executor as _, upgrade::OnUpgrade};
 
 use super::{
     body::Passing,
@@ -24,10 +24,11 @@ use super::{
     entry::Entry,
     flow::{self, SHORT_HEAD},
     head::MAX_HEADERS,
-    http2::Windows,
+    http2::{Inline, Windows},
     judge::{Judged, Mode, expired, judge, unreadable},
     multiplex::Upstreams,
     request::{self, Scheme},
+    websocket::{self, Opened, Server},
 };
 use crate::policy::{Denied, Reason};
 
@@ -37,14 +38,22 @@ pub(super) struct Streams {
     mode: Mode,
     upstreams: Upstreams,
     windows: Windows,
+    /// What goes on beside the requests, to the connection's end.
+    tasks: Inline,
     seen: AtomicU64,
     /// Held by each request, so that it is recorded last.
     connection: Arc<Entry>,
 }
 
 impl Streams {
-    pub(super) fn new(link: Link, mode: Mode, entry: Entry, upstreams: Upstreams, windows: Windows) -> Self {
-        Self { link, mode, upstreams, windows, seen: AtomicU64::new(0), connection: Arc::new(entry) }
+    pub(super) fn new(
+        link: Link,
+        mode: Mode,
+        entry: Entry,
+        upstreams: Upstreams,
+        (windows, tasks): (Windows, Inline),
+    ) -> Self {
+        Self { link, mode, upstreams, windows, tasks, seen: AtomicU64::new(0), connection: Arc::new(entry) }
     }
 
     /// How many requests there were.
@@ -66,15 +75,30 @@ impl Streams {
     pub(super) async fn handle(&self, request: Request<Incoming>) -> Response<Passing> {
         self.seen.fetch_add(1, Relaxed);
         let (mut parts, body) = request.into_parts();
+        let client = parts.extensions.remove::<OnUpgrade>();
         let mut entry = Entry::request_of(&self.connection);
         entry.record.proto = Some(self.mode.scheme().as_str());
-        entry.record.method = Some(parts.method.to_string());
         let headers = parts.headers.clone();
-        match self.pass_on(&mut parts, body, &mut entry).await {
-            Ok(mut response) => {
+        let answered = match websocket::wanted(&mut parts) {
+            Ok(true) => self.websocket(&mut parts, client, &mut entry).await,
+            Ok(false) => self.pass_on(&mut parts, body, &mut entry).await.map(Answer::Response),
+            Err(refusal) => Err(refusal),
+        };
+        entry.record.method = Some(parts.method.to_string());
+        match answered {
+            Ok(Answer::Response(mut response)) => {
                 request::strip_hop_by_hop(response.headers_mut());
                 entry.record.status = Some(response.status().as_u16());
                 response.map(|body| Passing::down(body, entry, None))
+            }
+            Ok(Answer::Whole(response)) => {
+                entry.record.status = Some(response.status().as_u16());
+                response
+            }
+            Ok(Answer::WebSocket { response, server, client }) => {
+                entry.record.status = Some(response.status().as_u16());
+                self.tasks.execute(server.join(client, entry));
+                response.map(|()| Passing::empty())
             }
             Err(refusal) => deny::answer_stream(&refusal, &headers, entry),
         }
@@ -86,20 +110,7 @@ impl Streams {
         body: Incoming,
         entry: &mut Entry,
     ) -> Result<Response<Incoming>, Refusal> {
-        self.measure(&parts.headers)?;
-        self.make_room(&parts.headers, entry)?;
-        let to = request::stream_destination(self.mode.scheme(), &parts.method, &parts.uri, &parts.headers);
-        let to = to.map_err(unreadable)?;
-        if let Some(host) = &to.host {
-            entry.target(host, to.port.unwrap_or_else(|| self.mode.port()));
-        }
-        let Judged { host, route } = judge(&self.link, &self.mode, to, entry)?;
-        let scheme = self.mode.scheme();
-        let authority = request::host_value(&host, route.port, scheme.port());
-        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        entry.record.url = Some(format!("{}://{authority}{path}", scheme.as_str()));
-        entry.allow(&route.rule);
-        let head = outgoing(parts, scheme, &authority, path)?;
+        let (Judged { host, route }, head) = self.judged(parts, entry)?;
         let head = head.map(|()| Passing::up(body, &entry.traffic, None));
         let sending = self.upstreams.send(&self.link, self.windows, &route, head, entry);
         let response = tokio::select! {
@@ -108,6 +119,48 @@ impl Streams {
         };
         self.make_room(response.headers(), entry)?;
         Ok(response)
+    }
+
+    async fn websocket(
+        &self,
+        parts: &mut Parts,
+        client: Option<OnUpgrade>,
+        entry: &mut Entry,
+    ) -> Result<Answer, Refusal> {
+        let (Judged { host, route }, head) = self.judged(parts, entry)?;
+        let opened = tokio::select! {
+            opened = websocket::open(&self.link, &route, head, entry) => opened?,
+            reason = self.link.activity.expired(Duration::ZERO) => return Err(expired(reason, &host)),
+        };
+        match (opened, client) {
+            (Opened::Answered(response), _) => Ok(Answer::Whole(response)),
+            (Opened::Switched { response, server }, Some(client)) => {
+                Ok(Answer::WebSocket { response, server, client })
+            }
+            (Opened::Switched { .. }, None) => {
+                let message = "this stream cannot become a WebSocket";
+                Err(Refusal::bad_request(denied(Reason::Malformed, message)))
+            }
+        }
+    }
+
+    /// The request as the server gets it, if it may go there.
+    fn judged(&self, parts: &mut Parts, entry: &mut Entry) -> Result<(Judged, Request<()>), Refusal> {
+        self.measure(&parts.headers)?;
+        self.make_room(&parts.headers, entry)?;
+        let to = request::stream_destination(self.mode.scheme(), &parts.method, &parts.uri, &parts.headers);
+        let to = to.map_err(unreadable)?;
+        if let Some(host) = &to.host {
+            entry.target(host, to.port.unwrap_or_else(|| self.mode.port()));
+        }
+        let judged = judge(&self.link, &self.mode, to, entry)?;
+        let scheme = self.mode.scheme();
+        let authority = request::host_value(&judged.host, judged.route.port, scheme.port());
+        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        entry.record.url = Some(format!("{}://{authority}{path}", scheme.as_str()));
+        entry.allow(&judged.route.rule);
+        let head = outgoing(parts, scheme, &authority, path)?;
+        Ok((judged, head))
     }
 
     /// Of long heads there are so many at once, here as in HTTP/1.
@@ -132,6 +185,18 @@ impl Streams {
         };
         Err(Refusal::bad_request(denied(Reason::LimitExceeded, message)))
     }
+}
+
+/// What a request comes to.
+enum Answer {
+    Response(Response<Incoming>),
+    /// Of a server that refuses a WebSocket.
+    Whole(Response<Passing>),
+    WebSocket {
+        response: Response<()>,
+        server: Server,
+        client: OnUpgrade,
+    },
 }
 
 fn size(headers: &HeaderMap) -> usize {

@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// Who vouches for whom: the CA of the run to the command, another one of servers to the proxy.
-struct Pki {
-    run: Arc<Authority>,
-    servers: Arc<Authority>,
+pub(super) struct Pki {
+    pub(super) run: Arc<Authority>,
+    pub(super) servers: Arc<Authority>,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let [run, servers] = ["run", "servers"].map(|name| Arc::new(Authority::new(name, None).unwrap()));
         Self { run, servers }
     }
@@ -32,13 +32,13 @@ impl Pki {
     }
 }
 
-fn roots(authority: &Authority) -> RootCertStore {
+pub(super) fn roots(authority: &Authority) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add(authority.certificate().clone()).unwrap();
     roots
 }
 
-async fn lab(port: u16, rules: &[&str], pki: &Pki, scope: Scope) -> Lab {
+pub(super) async fn lab(port: u16, rules: &[&str], pki: &Pki, scope: Scope) -> Lab {
     let rule = |text: &&str| {
         let text = text.replace("$P", &port.to_string());
         Rule::parse(&text, List::Allow, Place::Flag("--allow-domains")).unwrap()
@@ -49,10 +49,10 @@ async fn lab(port: u16, rules: &[&str], pki: &Pki, scope: Scope) -> Lab {
     Lab::intercepting(listener, Policy::new(rules), UpstreamProxies::default(), interception, quick())
 }
 
-type Client = client::TlsStream<TcpStream>;
+pub(super) type Client = client::TlsStream<TcpStream>;
 
 /// The command's side of TLS to `name`, as somebody who trusts `authority`.
-async fn connect(
+pub(super) async fn connect(
     stream: TcpStream,
     name: &str,
     alpn: &[&[u8]],
@@ -70,7 +70,7 @@ async fn connect(
 }
 
 /// A server's side, with a certificate of `authority` for `name`.
-async fn serve(
+pub(super) async fn serve(
     stream: TcpStream,
     name: &str,
     alpn: &[&[u8]],
@@ -87,14 +87,14 @@ async fn serve(
     timeout(PATIENCE, TlsAcceptor::from(Arc::new(config)).accept(stream)).await.expect("TLS in time")
 }
 
-async fn ask(client: &mut Client, request: &str) -> String {
+pub(super) async fn ask(client: &mut Client, request: &str) -> String {
     client.write_all(request.as_bytes()).await.unwrap();
     let mut read = Vec::new();
     timeout(PATIENCE, client.read_to_end(&mut read)).await.expect("an answer in time").unwrap();
     String::from_utf8(read).unwrap()
 }
 
-async fn head_of(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+pub(super) async fn head_of(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut read = Vec::new();
     while !read.ends_with(b"\r\n\r\n") {
         read.push(timeout(PATIENCE, stream.read_u8()).await.expect("a head in time").unwrap());

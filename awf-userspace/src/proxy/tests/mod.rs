@@ -21,6 +21,7 @@ mod records;
 mod retry;
 mod smuggling;
 mod tls;
+mod websocket;
 
 use std::{
     collections::HashMap,
