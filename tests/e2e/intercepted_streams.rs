@@ -132,3 +132,22 @@ fn large_bodies_pass_in_constant_memory() {
     process.signal(rustix::process::Signal::TERM);
     drop(process);
 }
+
+/// Not dumpable: neither a core file nor root without CAP_SYS_PTRACE has what is in its memory.
+#[test]
+fn the_key_is_in_no_core_dump() {
+    let lab = Lab::new();
+    for (tls, readable) in [("on", false), ("off", true)] {
+        let run = lab.awf().args(["--tls", tls]);
+        let process = run.spawn(&["bash", "-c", "echo ready; read -r _"]);
+        process.wait_for_stdout("ready", FAST);
+        let status = std::process::Command::new("setpriv")
+            .args(["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", "readlink"])
+            .arg(format!("/proc/{}/exe", process.pid().as_raw_nonzero()))
+            .stdout(std::process::Stdio::null())
+            .status()
+            .expect("start setpriv");
+        assert_eq!(status.success(), readable, "--tls {tls}");
+        process.signal(rustix::process::Signal::TERM);
+    }
+}

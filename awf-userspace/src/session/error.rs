@@ -37,6 +37,8 @@ pub enum SessionError {
     Dns(#[from] DnsError),
     #[error(transparent)]
     Ca(#[from] CaError),
+    #[error("keeping this process out of core dumps (PR_SET_DUMPABLE): {0}")]
+    Undumpable(#[source] io::Error),
     #[error("preparing TLS: {0}")]
     Tls(#[source] rustls::Error),
     #[error("{0}")]

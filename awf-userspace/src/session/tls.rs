@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustls::RootCertStore;
 
 use super::{SessionError, trust};
@@ -44,6 +45,9 @@ impl Tls {
             TlsMode::DenyOnly => Scope::Refused,
             TlsMode::On => Scope::All,
         };
+        // Before there is a key: what crashes leaves none on the disk.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(|e| SessionError::Undumpable(e.into()))?;
         let authority = match &plan.tls.authority {
             Some(own) => Arc::clone(own),
             None => Arc::new(Authority::new(id, plan.timeout)?),
