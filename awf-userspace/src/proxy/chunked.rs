@@ -1,5 +1,7 @@
 //! Where a body in chunked coding ends (RFC 9112 section 7.1), read strictly. Pure.
 
+use super::sniff::is_token;
+
 /// Bytes of all trailer fields, and of one chunk's extensions.
 const MAX_EXTRA: usize = 8 * 1024;
 
@@ -22,6 +24,7 @@ enum State {
     DataLf,
     /// At the start of a trailer line.
     Line,
+    TrailerName,
     Trailer,
     TrailerEnd,
     End,
@@ -83,7 +86,8 @@ impl Scanner {
                 State::Size(0, 0)
             }
             (State::Line, b'\r') => State::End,
-            (State::Line, byte) if byte.is_ascii_graphic() => self.count(State::Trailer)?,
+            (State::Line | State::TrailerName, byte) if is_token(byte) => self.count(State::TrailerName)?,
+            (State::TrailerName, b':') => self.count(State::Trailer)?,
             (State::Trailer, b'\r') => State::TrailerEnd,
             (State::Trailer, byte) if is_text(byte) => self.count(State::Trailer)?,
             (State::TrailerEnd, b'\n') => State::Line,
@@ -145,6 +149,10 @@ mod tests {
             "5\r\nhelloX0\r\n\r\n",
             "5\r\nhello\n0\r\n\r\n",
             "0\r\n folded: 1\r\n\r\n",
+            "0\r\nno colon\r\n\r\n",
+            "0\r\n: no name\r\n\r\n",
+            "0\r\nX : 1\r\n\r\n",
+            "0\r\nX-\u{da}: 1\r\n\r\n",
             "0\r\nX: 1\n\r\n",
             "5;x\ny\r\nhello\r\n0\r\n\r\n",
             "0\r\n\n",

@@ -63,7 +63,7 @@ fn version_of(line: &[u8]) -> Sniff {
 }
 
 /// `tchar` of RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
