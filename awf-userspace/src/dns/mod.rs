@@ -28,6 +28,8 @@ pub use servers::{HostServers, PORT, parse_resolv_conf};
 pub use source::QuerySource;
 pub use stand_in::StandIns;
 pub use stub::DnsStub;
+#[cfg(any(test, awf_fuzz))]
+pub use stub::fuzzing;
 pub use upstream::Upstream;
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ use crate::{
     resolve::{Resolve, ResolveError},
 };
 
+#[cfg(any(test, awf_fuzz))]
+pub mod fuzzing;
+
 /// Answers the command's queries. Only a query for an allowed name, and for its addresses or for records that a rule
 /// allows, ever leads to a question upstream; of any other nothing leaves this process.
 ///

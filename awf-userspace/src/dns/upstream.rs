@@ -15,7 +15,7 @@ use std::{
 use hickory_proto::rr::RecordType;
 use tokio::time::timeout;
 
-#[cfg(test)]
+#[cfg(any(test, awf_fuzz))]
 pub(super) use self::server::read as read_answer;
 use self::{
     cache::{Cache, Known},

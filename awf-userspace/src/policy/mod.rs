@@ -32,6 +32,8 @@ mod rule;
 mod suffix;
 pub mod verdict;
 
+#[cfg(any(test, awf_fuzz))]
+pub mod fuzzing;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -52,6 +52,8 @@ mod upstream;
 mod websocket;
 mod wire;
 
+#[cfg(any(test, awf_fuzz))]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 

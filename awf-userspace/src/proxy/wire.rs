@@ -23,6 +23,9 @@ pub(super) enum Wire {
     Served(Box<server::TlsStream<Replay<TcpStream>>>),
     /// With a server.
     Dialled(Box<client::TlsStream<TcpStream>>),
+    /// No socket: for what is tried thousands of times a second.
+    #[cfg(any(test, awf_fuzz))]
+    Memory(Box<tokio::io::DuplexStream>),
 }
 
 /// Bytes of TLS that wait to be sent on one connection: one record (RFC 8446 section 5.1). rustls would hold 64 KiB.
@@ -47,6 +50,8 @@ impl Wire {
             Self::Clear(stream) => stream.peer_addr(),
             Self::Served(stream) => stream.get_ref().0.get_ref().peer_addr(),
             Self::Dialled(stream) => stream.get_ref().0.peer_addr(),
+            #[cfg(any(test, awf_fuzz))]
+            Self::Memory(_) => return None,
         };
         address.ok().map(|address| address.ip())
     }
@@ -71,6 +76,11 @@ macro_rules! each {
                 $call
             }
             Wire::Dialled(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
+            #[cfg(any(test, awf_fuzz))]
+            Wire::Memory(stream) => {
                 let $stream = Pin::new(&mut **stream);
                 $call
             }
@@ -102,6 +112,8 @@ impl AsyncWrite for Wire {
             Self::Clear(stream) => stream.is_write_vectored(),
             Self::Served(stream) => stream.is_write_vectored(),
             Self::Dialled(stream) => stream.is_write_vectored(),
+            #[cfg(any(test, awf_fuzz))]
+            Self::Memory(stream) => stream.is_write_vectored(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! offer, and returns `io::Result`.
 
 pub mod async_fd;
+#[cfg(not(awf_fuzz))]
 pub mod birth;
 pub mod clone;
 pub mod exec;
@@ -11,6 +12,7 @@ pub mod inherit;
 pub mod landlock;
 pub mod mount_attr;
 pub mod namespace;
+#[cfg(not(awf_fuzz))]
 pub mod pod;
 pub mod priority;
 pub mod route;

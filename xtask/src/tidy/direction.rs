@@ -24,6 +24,8 @@ pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
     ("ca", &["policy", "audit", "sys"]),
     ("inject", &["policy", "audit", "sys"]),
     ("proxy", &["ca", "inject", "resolve", "upstream_proxy", "policy", "audit", "sys"]),
+    // What fuzzers try to break; built for them and for tests.
+    ("fuzzing", &["dns", "policy", "proxy"]),
     // The two sides of the command's start share one description of it.
     ("jail", &["sys"]),
     ("launch", &["jail", "policy", "audit", "sys"]),

@@ -3,7 +3,6 @@
 
 mod heads;
 mod hellos;
-pub(in crate::proxy) mod reference;
 
 /// What every byte is changed to: each of its bits flipped, and its neighbours.
 fn changes(before: u8) -> impl Iterator<Item = u8> {

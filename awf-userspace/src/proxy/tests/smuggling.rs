@@ -6,7 +6,7 @@ mod corpus;
 use std::sync::Arc;
 
 use super::{
-    recorded::reference::{self, Body},
+    fuzzing::reference::{self, Body},
     *,
 };
 use crate::{audit::Decision, policy::Reason};

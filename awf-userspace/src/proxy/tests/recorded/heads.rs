@@ -22,12 +22,15 @@ use super::{
         Limits,
         activity::Activity,
         deny,
+        fuzzing::{
+            reference::{self, Body},
+            request::agrees,
+        },
         gate::Gate,
-        head::{Framing, Head, check},
+        head::check,
         request,
     },
     changes,
-    reference::{self, Body},
 };
 
 const LIMIT: usize = 64 * 1024;
@@ -48,22 +51,6 @@ const HEADS: [(&str, &[u8]); 13] = [
     ("Python", include_bytes!("../data/head-python.http")),
     ("Wget", include_bytes!("../data/head-wget.http")),
 ];
-
-fn framing(body: &Body) -> Framing {
-    match body {
-        Body::Length(length) => Framing::Length(*length),
-        Body::Chunked => Framing::Chunked,
-        Body::Tunnel => Framing::Tunnel,
-    }
-}
-
-/// What passes the check is read by the reference in the same way.
-fn agrees(bytes: &[u8], what: impl Fn() -> String) -> bool {
-    let Ok(Some(Head { len, body })) = check(bytes, 0, LIMIT) else { return false };
-    let reference = reference::head(bytes).unwrap_or_else(|why| panic!("{}: passed, but {why}", what()));
-    assert_eq!((len, body), (reference.len, framing(&reference.body)), "{}", what());
-    true
-}
 
 #[test]
 fn heads_of_real_clients_pass() {

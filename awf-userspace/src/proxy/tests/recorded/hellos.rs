@@ -2,22 +2,10 @@
 
 use std::thread;
 
-use rustls::server::Acceptor;
-
 use super::changes;
-use crate::{
-    policy::Host,
-    proxy::{
-        agree::named,
-        sni::{Hello, server_name},
-        sniff::{Sniff, sniff},
-    },
-};
+use crate::proxy::fuzzing::hello::{HIDDEN, Served, check, judged, served};
 
-const LIMIT: usize = 64 * 1024;
 const NAME: &str = "api.allowed.test";
-/// Nothing that is in clear is judged.
-const HIDDEN: &str = "hidden";
 
 /// All ask for [`NAME`]. The two of BoringSSL are what Chrome 14x and Firefox 14x send, shuffled, with GREASE, a
 /// post-quantum key share and an encrypted ClientHello, recorded from curl-impersonate.
@@ -31,66 +19,6 @@ const HELLOS: [(&str, &[u8]); 8] = [
     ("Chrome", include_bytes!("../data/hello-chrome-boringssl.bin")),
     ("Firefox", include_bytes!("../data/hello-firefox-boringssl.bin")),
 ];
-
-/// What a server makes of it.
-#[derive(Debug, PartialEq, Eq)]
-enum Served {
-    Name(Option<String>),
-    Incomplete,
-    Refused,
-}
-
-fn served(bytes: &[u8]) -> Served {
-    let (mut acceptor, mut rest) = (Acceptor::default(), bytes);
-    while !rest.is_empty() {
-        if acceptor.read_tls(&mut rest).is_err() {
-            return Served::Refused;
-        }
-        match acceptor.accept() {
-            Ok(Some(accepted)) => {
-                return Served::Name(accepted.client_hello().server_name().map(str::to_ascii_lowercase));
-            }
-            Ok(None) => {}
-            Err(_) => return Served::Refused,
-        }
-    }
-    Served::Incomplete
-}
-
-/// What the proxy makes of it: `Ok` is what it would judge.
-fn judged(bytes: &[u8]) -> Result<Served, &'static str> {
-    match sniff(bytes) {
-        Sniff::Tls => {}
-        Sniff::Incomplete => return Ok(Served::Incomplete),
-        _ => return Err("not TLS"),
-    }
-    let sni = match server_name(bytes, LIMIT) {
-        Hello::Incomplete => return Ok(Served::Incomplete),
-        Hello::Name(name) => Some(name),
-        Hello::NoName => None,
-        Hello::Hidden(_) => return Err(HIDDEN),
-        _ => return Err("malformed"),
-    };
-    // An address in place of a name, which may only be the one that was dialled, is none of these tests'.
-    let dialled = Host::parse("203.0.113.1").unwrap();
-    let host = named(sni, &dialled).map_err(|_| "no name of a host")?;
-    Ok(Served::Name(host.map(|host| host.to_string())))
-}
-
-/// What must hold of any bytes at all: a server that reads a name reads the one that was judged.
-fn check(bytes: &[u8], what: impl Fn() -> String) {
-    let Ok(judged) = judged(bytes) else { return };
-    match (judged, served(bytes)) {
-        (Served::Name(Some(ours)), Served::Name(Some(theirs))) => {
-            assert_eq!(ours, theirs.trim_end_matches('.'), "{}", what());
-        }
-        (Served::Name(None), Served::Name(None)) => {}
-        // The message is complete, its last record is not: more of that cannot change what was said.
-        (Served::Name(_), Served::Refused | Served::Incomplete) => {}
-        (Served::Incomplete, Served::Incomplete | Served::Refused) => {}
-        (ours, theirs) => panic!("{}: judged {ours:?}, served {theirs:?}", what()),
-    }
-}
 
 /// What is judged of a whole hello of `client`: of browsers nothing, since they hide the name or pretend to.
 fn expected(client: &str) -> Result<Served, &'static str> {

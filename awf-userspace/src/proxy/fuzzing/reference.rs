@@ -1,4 +1,4 @@
-//! RFC 9112 read as narrowly as it may be, by a parser made for these tests: whatever it cannot read in exactly one
+//! RFC 9112 read as narrowly as it may be, by a parser made for comparison: whatever it cannot read in exactly one
 //! way is an error.
 
 type Result<T> = std::result::Result<T, String>;
@@ -16,6 +16,8 @@ pub(in crate::proxy) struct RequestHead {
     pub(in crate::proxy) target: String,
     pub(in crate::proxy) host: Option<String>,
     pub(in crate::proxy) body: Body,
+    /// Names in lower case.
+    pub(in crate::proxy) headers: Vec<(String, String)>,
     /// Bytes of it, the empty line included.
     pub(in crate::proxy) len: usize,
 }
@@ -92,7 +94,7 @@ pub(in crate::proxy) fn head(bytes: &[u8]) -> Result<RequestHead> {
         _ if method == "CONNECT" || websocket => return Err("a tunnel with a body".into()),
         body => body,
     };
-    Ok(RequestHead { method: method.to_owned(), target: target.to_owned(), host, body, len })
+    Ok(RequestHead { method: method.to_owned(), target: target.to_owned(), host, body, headers, len })
 }
 
 fn headers(lines: &[String]) -> Result<Vec<(String, String)>> {
@@ -122,7 +124,7 @@ pub(in crate::proxy) fn message(bytes: &[u8]) -> Result<Message> {
 }
 
 /// The content of a chunked body and its length on the wire.
-fn chunks(bytes: &[u8]) -> Result<(Vec<u8>, usize)> {
+pub(in crate::proxy) fn chunks(bytes: &[u8]) -> Result<(Vec<u8>, usize)> {
     let (mut content, mut at) = (Vec::new(), 0);
     loop {
         let line = bytes[at..].windows(2).position(|two| two == b"\r\n").ok_or("a cut chunk")?;
