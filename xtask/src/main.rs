@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cmd;
 mod deny;
+mod fuzz;
 mod run;
 mod setup;
 mod soak;
@@ -25,6 +26,7 @@ cargo xtask VERB
   tidy                          house rules: sizes, heads, who may use whom, where unsafe may be
   deny                          licenses, bans, sources and advisories of the dependencies
   bench [PART...]               what awf-bpf costs, against the bare command: starts, policy, through, intercepted
+  fuzz [TARGET...]              tries to break what must hold of any input; --seconds N (of each target; 60)
   soak [--debug] [ARGS]         10,000 connections for ten minutes; --minutes N, --connections N
   vm [ARGS]                     the tests on other kernels (6.1 and 6.12), in a virtual machine
   build-ebpf                    build the eBPF object and print its path";
@@ -53,6 +55,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "test" => test::main(args),
         "tidy" => tidy::main(args),
         "deny" => deny::main(args),
+        "fuzz" => fuzz::main(args),
         "bench" => bench::main(args),
         "soak" => soak::main(args),
         "vm" => vm::main(args),

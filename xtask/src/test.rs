@@ -8,7 +8,7 @@ use std::{env, ffi::OsString, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result};
 use xtask::{child_env, ebpf};
 
-use crate::{build, cmd, deny, setup, tidy};
+use crate::{build, cmd, deny, fuzz, setup, tidy};
 
 type Step = (&'static str, fn(&Runner) -> Result<()>);
 
@@ -31,6 +31,10 @@ const TESTS: &[Step] = &[
     ("end-to-end tests (as root)", Runner::end_to_end),
 ];
 
+/// Skipped as the checks are: of fuzzing, enough to notice what broke.
+const FUZZING: &[Step] =
+    &[("fuzz targets, ten seconds each", |_| fuzz::main(&["--seconds".to_owned(), "10".to_owned()]))];
+
 const E2E_PACKAGE: &str = "awf-tests";
 
 /// The verb. `filters` are names of tests, as libtest takes them; with one, only tests run.
@@ -41,8 +45,8 @@ pub(crate) fn main(filters: &[String]) -> Result<()> {
     }
     setup::ensure_test_tools()?;
     let runner = Runner { path: setup::test_path()?, target: cmd::target_dir()?, filters: filters.to_vec() };
-    let checks = if filters.is_empty() { CHECKS } else { &[] };
-    for (name, step) in checks.iter().chain(TESTS) {
+    let (checks, fuzzing) = if filters.is_empty() { (CHECKS, FUZZING) } else { (&[][..], &[][..]) };
+    for (name, step) in checks.iter().chain(TESTS).chain(fuzzing) {
         cmd::say(name);
         step(&runner).with_context(|| format!("step failed: {name}"))?;
     }

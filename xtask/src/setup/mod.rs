@@ -16,7 +16,7 @@ use xtask::{
 
 use crate::cmd;
 
-pub(crate) use tools::{ensure_test_tools, test_path};
+pub(crate) use tools::{ensure_cxx, ensure_test_tools, test_path};
 
 /// One thing to do. Its `Display`-like line is the plan that the user reads first.
 #[derive(Clone, Debug, PartialEq, Eq)]

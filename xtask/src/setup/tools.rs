@@ -35,6 +35,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("default-jdk-headless", Sign::Program("javac")),
     ("default-mysql-client-core", Sign::Program("mysql")),
     ("dnsutils", Sign::Program("dig")),
+    ("g++", Sign::Program("g++")),
     ("gcc", Sign::Program("gcc")),
     ("gdb", Sign::Program("gdb")),
     ("git", Sign::Program("git")),
@@ -123,6 +124,18 @@ pub(crate) fn ensure_test_tools() -> Result<()> {
         cmd::run(&mut bare_cargo(&["install", "cargo-deny", "--locked", "--version", CARGO_DENY]))?;
     }
     Ok(())
+}
+
+/// Installs the compiler that libFuzzer is built with, if there is none.
+pub(crate) fn ensure_cxx() -> Result<()> {
+    if env::var_os("CXX").is_some() || cmd::which("c++").is_some() {
+        return Ok(());
+    }
+    if !apt::is_here() {
+        bail!("libFuzzer is built with a C++ compiler (c++ on PATH), and there is neither one nor apt here");
+    }
+    cmd::say("libFuzzer is built with a C++ compiler: apt-get install g++");
+    apt::install(&["g++".to_owned()])
 }
 
 /// Debian's packages of the linters that cargo lacks; rustup's are added at once.
