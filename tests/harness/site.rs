@@ -4,7 +4,8 @@
 //! received; `/echo` the body as it comes; `/headers` the request's head; `/status/N` that status; `/events`
 //! server-sent events, each sent when `/events/next` is asked for; `/git/...` git smart HTTP; `/simple/...` and
 //! `/npm/...`, `/crates/...`, `/modules/...`, `/gems/...`, `/composer/...` package registries; `/lab.Echo/...` a gRPC service, and
-//! `/ws` a WebSocket, that answer each message with itself; `/deaf` nothing, and reads no body.
+//! `/ws` a WebSocket, that answer each message with itself; `/deaf` nothing, and reads no body; `/api/...` JSON, as a
+//! GitHub server's would be.
 
 use std::{
     convert::Infallible,
@@ -68,6 +69,7 @@ pub async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Result<Resp
         "status" => status(rest, StatusCode::OK),
         "events" if rest == "next" => next_event(&site).await,
         "events" => events(&site).await,
+        "api" => body("application/json", format!("{{\"message\":\"hello from {}\"}}", name(&request))),
         "lab.Echo" => grpc(request),
         "ws" => websocket(request),
         "deaf" => std::future::pending().await,

@@ -1,0 +1,32 @@
+//! TLS that ends in the proxy (`--tls on`, `deny-only`): what real clients make of it, and what is said where one
+//! of them, or a server, is not to be trusted.
+
+mod clients;
+mod paths;
+
+use harness::{Lab, Output, Run};
+
+/// What the lab's origins answer to `GET /`, before their name.
+const HELLO: &str = "hello from ";
+
+/// A run with `--tls on` to which these hosts are allowed.
+fn on<'lab>(lab: &'lab Lab, hosts: &str) -> Run<'lab> {
+    lab.awf().allow(hosts).args(["--tls", "on"])
+}
+
+/// Some request to `host` is on record, which nobody could know of without having looked inside.
+#[track_caller]
+fn seen_inside(out: &Output, host: &str) {
+    let requests = out.records(&[
+        ("event", "request".into()),
+        ("host", host.into()),
+        ("proto", "https".into()),
+        ("decision", "allow".into()),
+    ]);
+    let with = |field: &str, text: &str| requests.iter().any(|r| r[field].as_str() == Some(text));
+    let url = format!("https://{host}/");
+    let urls = requests.iter().all(|r| r["url"].as_str().is_some_and(|known| known.starts_with(&url)));
+    out.check(!requests.is_empty() && urls && (with("method", "GET") || with("method", "POST")), || {
+        format!("records of requests below {url}")
+    });
+}
