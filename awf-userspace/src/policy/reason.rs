@@ -54,6 +54,8 @@ pub enum Reason {
     ConnectFailed,
     /// The server's certificate is not one that this host accepts; nothing was sent to it.
     UpstreamCertificate,
+    /// The server asks for a certificate of the client, which intercepted TLS has none of, and refused or failed.
+    ClientCertificate,
     /// The client does not take the certificate of this run's CA.
     TlsUntrusted,
     /// The upstream proxy could not be reached, or gave no answer in time.
@@ -116,6 +118,7 @@ impl Reason {
             Self::ResolveFailed => "resolve_failed",
             Self::ConnectFailed => "connect_failed",
             Self::UpstreamCertificate => "upstream_certificate",
+            Self::ClientCertificate => "client_certificate",
             Self::TlsUntrusted => "tls_untrusted",
             Self::UpstreamProxyFailed => "upstream_proxy_failed",
             Self::UpstreamProxyRefused => "upstream_proxy_refused",

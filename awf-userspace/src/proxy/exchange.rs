@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
+    asking,
     body::Passing,
     chain,
     connection::Link,
@@ -68,6 +69,10 @@ impl Place {
     }
 
     fn failed(&self, link: &Link, error: &hyper::Error) -> Refusal {
+        asking::explain(link, self.reason(link, error))
+    }
+
+    fn reason(&self, link: &Link, error: &hyper::Error) -> Refusal {
         match self {
             _ if link.flow.is_crowded() => flow::crowded(),
             Self::Server { host, port } if error.is_parse_too_large() => {
@@ -192,8 +197,10 @@ impl Kept {
     /// who must not be asked for them.
     fn keep(
         self,
+        link: &Link,
         kept: &mut Option<Self>,
         response: Response<Incoming>,
+        entry: &mut Entry,
     ) -> Result<Response<Incoming>, Refusal> {
         if let (Place::Proxy(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) =
             (&self.place, response.status())
@@ -201,6 +208,7 @@ impl Kept {
             return Err(chain::refused(proxy, "a request", response.status()));
         }
         *kept = Some(self);
+        asking::answered(link, response.status(), entry);
         Ok(response)
     }
 }
@@ -230,7 +238,7 @@ pub(super) async fn send(
         match old.sender.try_send_request(request).await {
             Ok(response) => {
                 link.flow.answered();
-                return old.keep(kept, response);
+                return old.keep(link, kept, response, entry);
             }
             // The server closed the idle connection just then. What it cannot have acted on goes again.
             Err(mut error) => match error.take_message().or(spare) {
@@ -248,7 +256,7 @@ pub(super) async fn send(
     let sent = fresh.sender.send_request(request).await;
     let response = sent.map_err(|error| fresh.place.failed(link, &error))?;
     link.flow.answered();
-    fresh.keep(kept, response)
+    fresh.keep(link, kept, response, entry)
 }
 
 /// A copy of a request that may be sent twice (RFC 9110 section 9.2.2) and has no body.

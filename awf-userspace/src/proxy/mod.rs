@@ -11,6 +11,7 @@
 
 mod activity;
 mod agree;
+mod asking;
 mod body;
 mod chain;
 pub mod chunked;

@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::Mutex;
 
 use super::{
-    body::Passing, connection::Link, context::Route, deny::Refusal, entry::Entry, http2::Windows,
+    asking, body::Passing, connection::Link, context::Route, deny::Refusal, entry::Entry, http2::Windows,
     seat::Permit, secure::Alpn, upstream, wire::Wire,
 };
 use crate::{
@@ -75,11 +75,17 @@ impl Upstreams {
             entry.record.ip = shared.ip;
             entry.record.via.clone_from(&shared.via);
             match shared.sender.try_send_request(request).await {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    asking::answered(link, response.status(), entry);
+                    return Ok(response);
+                }
                 // The server said goodbye just then. What it has not seen goes again, once.
                 Err(mut error) => match error.take_message().filter(|_| again) {
                     Some(unsent) => (request, again) = (unsent, false),
-                    None => return Err(failed(&route.dial, route.port, error.error())),
+                    None => {
+                        let failed = failed(&route.dial, route.port, error.error());
+                        return Err(asking::explain(link, failed));
+                    }
                 },
             }
         }
@@ -129,7 +135,10 @@ async fn connected(
             (stream, entry.record.via.clone())
         }
     };
-    let shared = Shared { via, ..handshake(stream, permit, windows, route).await? };
+    let shared = Shared {
+        via,
+        ..handshake(stream, permit, windows, route).await.map_err(|failed| asking::explain(link, failed))?
+    };
     *slot = Way::Shared(shared.clone());
     Ok(shared)
 }

@@ -7,7 +7,14 @@ use rustls::{CertificateError, ClientConfig, Error, RootCertStore, pki_types::Se
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{context::Context, deny::Refusal, entry::Entry, upstream, wire::Wire};
+use super::{
+    asking::{Asking, Nobody},
+    context::Context,
+    deny::Refusal,
+    entry::Entry,
+    upstream,
+    wire::Wire,
+};
 use crate::{
     policy::{Host, Reason},
     upstream_proxy::Use,
@@ -42,6 +49,7 @@ impl Alpn {
 #[derive(Clone)]
 pub struct Secure {
     configs: [Arc<ClientConfig>; 4],
+    asking: Arc<Asking>,
 }
 
 impl fmt::Debug for Secure {
@@ -60,13 +68,18 @@ impl Secure {
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_client_cert_resolver(Arc::new(Nobody));
         let speaking = |alpn: Alpn| {
             let mut config = config.clone();
             config.alpn_protocols = alpn.offered().iter().map(|name| name.to_vec()).collect();
             Arc::new(config)
         };
-        Ok(Self { configs: [Alpn::Http1, Alpn::Http2, Alpn::Either, Alpn::None].map(speaking) })
+        let configs = [Alpn::Http1, Alpn::Http2, Alpn::Either, Alpn::None].map(speaking);
+        Ok(Self { configs, asking: Arc::default() })
+    }
+
+    pub(super) fn asking(&self) -> &Asking {
+        &self.asking
     }
 
     fn config(&self, alpn: Alpn) -> Arc<ClientConfig> {
@@ -94,11 +107,11 @@ impl Secure {
         let name =
             name.ok_or_else(|| failed(Reason::ConnectFailed, "the name is none of a server".into()))?;
         let connecting = TlsConnector::from(self.config(alpn)).connect(name, stream);
-        let stream = match timeout(time, connecting).await {
+        let stream = match self.asking.watch(host, timeout(time, connecting)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 let (reason, what) = explain(&error);
-                return Err(failed(reason, what));
+                return Err(self.asking.explain(host, failed(reason, what)));
             }
             Err(_) => return Err(failed(Reason::ConnectTimeout, format!("no handshake within {time:?}"))),
         };
