@@ -22,7 +22,7 @@ use tokio::{
 
 use tokio_rustls::TlsAcceptor;
 
-use crate::{hosts, pki::Pki, seen::Seen};
+use crate::{hosts, peculiar, pki::Pki, seen::Seen};
 
 const TTL: u32 = 60;
 
@@ -135,6 +135,9 @@ fn respond(request: &Message, query: &Query, name: &str) -> Message {
 
 /// Whether the name exists, and its records of the type asked for.
 fn records(query: &Query, name: &str) -> (bool, Vec<Record>) {
+    if peculiar::is_known(name) {
+        return (true, addresses(&query.name, peculiar::HOST, query.query_type));
+    }
     if let Some((_, target)) = hosts::ALIASES.iter().find(|(alias, _)| *alias == name) {
         let target_name = Name::from_ascii(format!("{target}.")).expect("the lab's names are names");
         let mut answers =

@@ -36,6 +36,7 @@ pub struct Lab {
     dir: WorkDir,
     origins: Origins,
     queries: Seen<DnsQuery>,
+    pki: Pki,
 }
 
 impl Lab {
@@ -53,7 +54,7 @@ impl Lab {
         cable::wait_until_it_carries(&machine);
         let (origins, queries) = (Origins::default(), Seen::default());
         let servers = Servers::start(&world, origins.clone(), &pki, dir.root(), queries.clone());
-        Self { _servers: servers, machine, world, dir, origins, queries }
+        Self { _servers: servers, machine, world, dir, origins, queries, pki }
     }
 
     /// A command behind awf-bpf on the lab's machine.
@@ -107,6 +108,12 @@ impl Lab {
     #[must_use]
     pub fn ca_file(&self) -> PathBuf {
         self.dir.root().join("etc/certs/ca-certificates.crt")
+    }
+
+    /// Who vouches for the origins.
+    #[must_use]
+    pub fn pki(&self) -> &Pki {
+        &self.pki
     }
 
     /// Panics if the name was asked for, or any of its addresses dialled.

@@ -24,6 +24,7 @@ pub mod origin;
 pub mod output;
 pub mod packages;
 pub mod patience;
+pub mod peculiar;
 pub mod pki;
 pub mod process;
 pub mod procs;

@@ -8,14 +8,16 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
+use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 
 use crate::{
     hosts::HOSTS,
+    peculiar,
     pki::Pki,
     seen::Seen,
     site::{self, Site},
@@ -56,13 +58,18 @@ pub struct Origins {
 
 /// Listens on every port of every served address until the runtime ends.
 pub async fn serve(origins: Origins, pki: &Pki, files: &Path) -> io::Result<()> {
-    let acceptor = TlsAcceptor::from(pki.server_config(&[b"h2", b"http/1.1"]));
+    let config = pki.server_config(&[b"h2", b"http/1.1"]);
     let site = Arc::new(Site::new(files.to_owned()));
     let ports = CLEAR_PORTS.iter().chain(&TLS_PORTS).chain(&[tcp::PORT]);
     let addrs = HOSTS.iter().filter(|host| host.served).flat_map(|host| host.addrs());
     for (addr, port) in addrs.flat_map(|addr| ports.clone().map(move |port| (addr, *port))) {
         let listener = TcpListener::bind((addr, port)).await?;
-        let origin = Origin { origins: origins.clone(), acceptor: acceptor.clone(), site: Arc::clone(&site) };
+        let origin = Origin {
+            origins: origins.clone(),
+            config: Arc::clone(&config),
+            pki: pki.clone(),
+            site: Arc::clone(&site),
+        };
         tokio::spawn(origin.accept(listener));
     }
     Ok(())
@@ -71,7 +78,8 @@ pub async fn serve(origins: Origins, pki: &Pki, files: &Path) -> io::Result<()> 
 #[derive(Clone)]
 struct Origin {
     origins: Origins,
-    acceptor: TlsAcceptor,
+    config: Arc<ServerConfig>,
+    pki: Pki,
     site: Arc<Site>,
 }
 
@@ -97,20 +105,30 @@ impl Origin {
             return tcp::serve(stream).await;
         }
         if CLEAR_PORTS.contains(&port) {
-            return self.http(stream, connection, None).await;
+            return self.http(stream, connection, None, false).await;
         }
-        let stream = self.acceptor.clone().accept(stream).await?;
-        let sni = stream.get_ref().1.server_name().map(str::to_owned);
-        self.http(stream, connection, sni).await
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let sni = hello.client_hello().server_name().map(str::to_owned);
+        let config = sni.as_deref().and_then(|name| self.pki.peculiar().config(name));
+        let stream = hello.into_stream(config.unwrap_or_else(|| Arc::clone(&self.config))).await?;
+        let forbidden = peculiar::asks(sni.as_deref()) && stream.get_ref().1.peer_certificates().is_none();
+        self.http(stream, connection, sni, forbidden).await
     }
 
-    async fn http<S>(self, stream: S, connection: Connection, sni: Option<String>) -> io::Result<()>
+    async fn http<S>(
+        self,
+        stream: S,
+        connection: Connection,
+        sni: Option<String>,
+        forbidden: bool,
+    ) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = service_fn(|request: Request<Incoming>| {
             self.origins.requests.push(received(&request, connection, sni.clone()));
-            site::respond(Arc::clone(&self.site), request)
+            let site = Arc::clone(&self.site);
+            async move { if forbidden { Ok(site::forbidden()) } else { site::respond(site, request).await } }
         });
         auto::Builder::new(TokioExecutor::new())
             .serve_connection_with_upgrades(TokioIo::new(stream), service)

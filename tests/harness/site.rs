@@ -100,6 +100,11 @@ pub(crate) fn status(number: &str, otherwise: StatusCode) -> Response<AnyBody> {
     response
 }
 
+/// To a client that has shown no certificate.
+pub(crate) fn forbidden() -> Response<AnyBody> {
+    status("403", StatusCode::FORBIDDEN)
+}
+
 fn name(request: &Request<Incoming>) -> String {
     let host = request.headers().get(hyper::header::HOST).and_then(|value| value.to_str().ok());
     request.uri().authority().map(|authority| authority.as_str()).or(host).unwrap_or("nobody").to_owned()

@@ -3,6 +3,7 @@
 
 mod clients;
 mod paths;
+mod servers;
 
 use harness::{Lab, Output, Run};
 
