@@ -68,7 +68,11 @@ pub const HOSTS: &[Host] = &[
 ];
 
 /// Aliases: (name, canonical name).
-pub const ALIASES: &[(&str, &str)] = &[("alias.test", "allowed.test"), ("alias-denied.test", "denied.test")];
+pub const ALIASES: &[(&str, &str)] =
+    &[("alias.test", "allowed.test"), ("alias-denied.test", "denied.test"), (LONG_NAME, "allowed.test")];
+
+/// Longer than a commonName may be (RFC 5280 appendix A).
+pub const LONG_NAME: &str = "a-name-whose-length-is-more-than-what-fits-into-a-common-name.of.allowed.test";
 
 /// Names that only the forward proxy resolves: (name, whose addresses it has).
 pub const BEHIND_PROXY: &[(&str, &str)] = &[("inner.test", "other.test")];

@@ -173,19 +173,7 @@ fn java_https_url_connection() {
 #[test]
 fn go_program() {
     let lab = Lab::new();
-    let program = lab.dir().file(
-        "get.go",
-        "package main
-import (\"io\"; \"net/http\"; \"os\")
-func main() {
-    response, err := http.Get(os.Args[1])
-    if err != nil { println(err.Error()); os.Exit(1) }
-    io.Copy(os.Stdout, response.Body)
-}",
-    );
-    let built = lab.dir().work().join("get");
-    let build = format!("go build -o {} {}", built.display(), program.display());
-    lab.bare().env("GOTOOLCHAIN", "local").sh(&build).ok();
+    super::build_go_client(&lab);
     Client::new(&["go"], "$OLDPWD/get https://$HOST/").check_in(&lab);
 }
 

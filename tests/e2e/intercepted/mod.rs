@@ -2,6 +2,8 @@
 //! of them, or a server, is not to be trusted.
 
 mod clients;
+mod modes;
+mod names;
 mod paths;
 mod servers;
 
@@ -30,4 +32,21 @@ fn seen_inside(out: &Output, host: &str) {
     out.check(!requests.is_empty() && urls && (with("method", "GET") || with("method", "POST")), || {
         format!("records of requests below {url}")
     });
+}
+
+/// `get URL`, in the working directory, prints what net/http gets.
+fn build_go_client(lab: &Lab) {
+    let program = lab.dir().file(
+        "get.go",
+        "package main
+import (\"io\"; \"net/http\"; \"os\")
+func main() {
+    response, err := http.Get(os.Args[1])
+    if err != nil { println(err.Error()); os.Exit(1) }
+    io.Copy(os.Stdout, response.Body)
+}",
+    );
+    let built = lab.dir().work().join("get");
+    let build = format!("go build -o {} {}", built.display(), program.display());
+    lab.bare().env("GOTOOLCHAIN", "local").sh(&build).ok();
 }
