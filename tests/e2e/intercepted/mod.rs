@@ -5,6 +5,7 @@ mod clients;
 mod modes;
 mod names;
 mod paths;
+mod removed;
 mod servers;
 
 use harness::{Lab, Output, Run};
