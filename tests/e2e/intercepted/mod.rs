@@ -1,12 +1,14 @@
 //! TLS that ends in the proxy (`--tls on`, `deny-only`): what real clients make of it, and what is said where one
 //! of them, or a server, is not to be trusted.
 
+mod authority;
 mod clients;
 mod modes;
 mod names;
 mod paths;
 mod removed;
 mod servers;
+mod setup;
 
 use harness::{Lab, Output, Run};
 
