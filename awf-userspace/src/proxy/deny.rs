@@ -55,10 +55,24 @@ impl Refusal {
         Self { status, denied, decision: Decision::Allow }
     }
 
+    /// The same, of what `rule` allows.
+    pub(super) fn under(mut self, rule: Option<&str>) -> Self {
+        if self.decision == Decision::Allow && self.denied.rule.is_none() {
+            self.denied.rule = rule.map(Into::into);
+        }
+        self
+    }
+
     /// Puts this outcome into `entry`.
     pub(super) fn note(&self, entry: &mut Entry) {
         match self.decision {
-            Decision::Allow => entry.fail(self.denied.reason),
+            Decision::Allow => {
+                entry.record.decision = Decision::Allow;
+                if let Some(rule) = &self.denied.rule {
+                    entry.record.rule = Some(rule.to_string());
+                }
+                entry.fail(self.denied.reason);
+            }
             _ => entry.deny(&self.denied),
         }
     }

@@ -137,12 +137,13 @@ pub(super) async fn serve(
         Err(_) => return late(time, entry),
     };
     let at = place.at;
-    let any = link.context.decide(Some(&place.host), at, place.port, Protocol::Other).is_ok();
-    let offered = match offered(hello.client_hello().alpn()) {
-        Some(offered) => offered,
+    let other = link.context.decide(Some(&place.host), at, place.port, Protocol::Other).err();
+    let any = other.is_none();
+    let (offered, foreign) = match offered(hello.client_hello().alpn()) {
+        Some(offered) => (offered, None),
         // Another protocol's: where that may be spoken it is without its name, elsewhere the handshake fails.
-        None if any => Alpn::None,
-        None => Alpn::Http1,
+        None if any => (Alpn::None, None),
+        None => (Alpn::Http1, other),
     };
     let mut server = None;
     let refusal = match opened {
@@ -157,6 +158,7 @@ pub(super) async fn serve(
         }
         Err(refusal) => Some(refusal),
     };
+    let refusal = refusal.map(|refusal| refusal.under(entry.record.rule.as_deref()));
     // What the server speaks is what the command gets: nothing is translated.
     let spoken = match &server {
         Some((_, _, spoken)) => *spoken,
@@ -177,7 +179,13 @@ pub(super) async fn serve(
     };
     let stream = match timeout(time, hello.into_stream(Arc::new(config))).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return distrusted(&error, &place.host, entry),
+        Ok(Err(error)) => match foreign {
+            Some(foreign) => {
+                entry.deny(&foreign);
+                return None;
+            }
+            None => return distrusted(&error, &place.host, entry),
+        },
         Err(_) => return late(time, entry),
     };
     if let Some(refusal) = &refusal {
