@@ -1,5 +1,5 @@
 //! Origins that are not as they should be, each under a name of its own: certificates that nobody must accept,
-//! servers that want certificates of clients, and single versions of TLS.
+//! servers that want certificates of clients, and single versions of TLS and HTTP.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -35,6 +35,10 @@ enum Peculiarity {
     Asks,
     Tls12,
     Tls13,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone.
+    Http2,
 }
 
 use Peculiarity::*;
@@ -53,6 +57,8 @@ const NAMES: &[(&str, Peculiarity)] = &[
     ("asks.test", Asks),
     ("tls12.test", Tls12),
     ("tls13.test", Tls13),
+    ("http1.test", Http1),
+    ("http2.test", Http2),
 ];
 
 /// Where all of them lead.
@@ -76,6 +82,7 @@ pub struct Peculiar {
     configs: Arc<HashMap<&'static str, Arc<ServerConfig>>>,
     stranger_pem: String,
     self_signed_pem: String,
+    client_pem: String,
 }
 
 impl Peculiar {
@@ -106,10 +113,15 @@ impl Peculiar {
                 Asks => Some(verifier(true)),
                 _ => None,
             };
-            (*name, server(versions, client, leaf))
+            let alpn: &[&[u8]] = match how {
+                Http1 => &[b"http/1.1"],
+                Http2 => &[b"h2"],
+                _ => &[b"h2", b"http/1.1"],
+            };
+            (*name, server(versions, client, alpn, leaf))
         };
         let configs = NAMES.iter().map(config).collect();
-        Self { configs: Arc::new(configs), stranger_pem, self_signed_pem }
+        Self { configs: Arc::new(configs), stranger_pem, self_signed_pem, client_pem: client(issuer) }
     }
 
     /// The server of `name`, if it is one of these.
@@ -123,11 +135,24 @@ impl Peculiar {
         &self.stranger_pem
     }
 
+    /// A certificate that servers take who ask clients for one, and its key.
+    #[must_use]
+    pub fn client_pem(&self) -> &str {
+        &self.client_pem
+    }
+
     /// The certificate of `selfsigned.test`.
     #[must_use]
     pub fn self_signed_pem(&self) -> &str {
         &self.self_signed_pem
     }
+}
+
+fn client(issuer: &Issuer<'_, KeyPair>) -> String {
+    let key = KeyPair::generate().expect("make a key");
+    let mut params = pki::leaf_params("client.test");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.signed_by(&key, issuer).expect("sign the client's certificate").pem() + &key.serialize_pem()
 }
 
 fn stranger() -> (Issuer<'static, KeyPair>, String) {
@@ -140,6 +165,7 @@ fn stranger() -> (Issuer<'static, KeyPair>, String) {
 fn server(
     versions: &[&'static SupportedProtocolVersion],
     client: Option<Arc<dyn ClientCertVerifier>>,
+    alpn: &[&[u8]],
     leaf: Arc<CertifiedKey>,
 ) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -152,7 +178,7 @@ fn server(
     };
     let resolver = rustls::sign::SingleCertAndKey::from(Arc::unwrap_or_clone(leaf));
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Arc::new(config)
 }
 

@@ -105,7 +105,7 @@ fn the_command_does_not_see_the_key() {
     let secret = key.lines().nth(1).expect("a PEM file has several lines").to_owned();
     std::os::unix::fs::symlink("root.key", dir.join("link.key")).expect("make a link");
     let script = "cat ca/root.key ca/link.key $PWD/ca/../ca/root.key /proc/1/root$PWD/ca/root.key 2>/dev/null
-grep -rhs -- \"$SECRET\" ca /run /tmp /dev/shm && exit 3
+grep -rhs -- \"$SECRET\" ca /run /dev/shm $HOME && exit 3
 cat /proc/*/environ /proc/*/cmdline /proc/*/maps 2>/dev/null | grep -ac \"$SECRET\"
 mv ca/root.key ca/moved && cat ca/moved; ln ca/root.key ca/hard && cat ca/hard; mv ca caught && cat caught/root.key; mv caught ca
 true";

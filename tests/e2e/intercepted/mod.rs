@@ -3,6 +3,7 @@
 
 mod authority;
 mod clients;
+mod handshakes;
 mod modes;
 mod names;
 mod paths;
