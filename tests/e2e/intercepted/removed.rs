@@ -6,7 +6,7 @@ use std::process::Command;
 use harness::{Lab, Output, tools};
 use serde_json::Value;
 
-use super::on;
+use super::{on, over_at_once};
 use crate::clients::JAVA;
 
 const HOST: &str = "allowed.test";
@@ -14,12 +14,12 @@ const HOST: &str = "allowed.test";
 /// It refused the certificate of `allowed.test`, is `exe`, and left with one of these alerts, where that is on record.
 #[track_caller]
 fn distrusts(out: &Output, exe: &str, alerts: &[&str]) {
-    out.fails().fast();
+    out.fails();
     let fields = [("host", HOST.into()), ("reason", "tls_untrusted".into()), ("decision", "deny".into())];
     let records = out.records(&fields);
     let is_exe = |record: &Value| record["exe"].as_str().is_some_and(|path| path.contains(exe));
     let left = |record: &Value| record["tls_alert"].as_str().is_none_or(|alert| alerts.contains(&alert));
-    out.check(records.iter().any(|r| is_exe(r) && left(r)), || {
+    out.check(records.iter().any(|r| is_exe(r) && left(r) && over_at_once(r)), || {
         format!("{exe} does not trust the CA ({})", alerts.join(", "))
     });
     out.check(out.records(&[("event", "request".into())]).is_empty(), || "no request".into());
