@@ -68,6 +68,8 @@ impl Serialize for Line<'_> {
         known(&mut map, "method", record.method.as_ref().map(text))?;
         known(&mut map, "url", record.url.as_deref().map(|url| cut(mask::url(url), bound::URL)))?;
         known(&mut map, "status", record.status)?;
+        known(&mut map, "tls_alert", record.tls_alert)?;
+        known(&mut map, "detail", record.detail.as_ref().map(text))?;
         known(&mut map, "bytes_up", record.bytes_up)?;
         known(&mut map, "bytes_down", record.bytes_down)?;
         known(&mut map, "ms", record.ms)?;

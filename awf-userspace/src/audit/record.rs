@@ -107,6 +107,10 @@ pub struct Record {
     pub method: Option<String>,
     pub url: Option<String>,
     pub status: Option<u16>,
+    /// How a client left that was shown our certificate and had not said anything: the alert's name, or `closed`.
+    pub tls_alert: Option<&'static str>,
+    /// What a user should know of it: what to do, or where to look.
+    pub detail: Option<String>,
     pub bytes_up: Option<u64>,
     pub bytes_down: Option<u64>,
     pub ms: Option<u64>,
@@ -137,6 +141,8 @@ impl Record {
             method: None,
             url: None,
             status: None,
+            tls_alert: None,
+            detail: None,
             bytes_up: None,
             bytes_down: None,
             ms: None,

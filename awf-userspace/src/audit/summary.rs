@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use self::distrust::Distrust;
 use super::{Decision, EventKind, Record};
 use crate::policy::Reason;
+
+mod distrust;
 
 /// Most distinct targets kept; a command that dials a million names must not fill our memory.
 const TARGETS_MAX: usize = 1000;
@@ -30,6 +33,7 @@ pub struct Summary {
     /// Records that are in no file.
     pub lost_records: u64,
     targets: HashMap<Target, Row>,
+    distrust: Distrust,
     /// Denials of targets beyond [`TARGETS_MAX`].
     beyond: u64,
 }
@@ -90,6 +94,11 @@ impl Summary {
         if record.event == EventKind::Connection && record.requests.is_some() {
             return;
         }
+        if Distrust::takes(record) {
+            self.distrust.add(record);
+            self.allowed += u64::from(record.decision == Decision::Allow);
+            return self.count(record.decision, 1);
+        }
         if record.decision == Decision::Allow {
             // A look-up is part of the connection it is for; a refused one is all there is of it.
             self.allowed += u64::from(record.event != EventKind::Dns);
@@ -128,7 +137,9 @@ impl Summary {
     /// Whether there is something the user should read: `--summary auto` prints only then.
     #[must_use]
     pub fn has_findings(&self) -> bool {
-        self.denied + self.would_deny + self.kernel_drops + self.lost_events + self.lost_records > 0
+        let counted =
+            self.denied + self.would_deny + self.kernel_drops + self.lost_events + self.lost_records;
+        counted > 0 || !self.distrust.is_empty()
     }
 
     /// Whether something was blocked, or may have been: what is lost from the record could have been a refusal, and
@@ -152,9 +163,11 @@ impl Summary {
         if self.beyond > 0 {
             lines.push(format!("  - and {} of targets that are not listed", times(self.beyond)));
         }
+        lines.extend(self.distrust.text());
         lines.extend(self.counters());
         let shown = rows.iter().take(SHOWN_MAX);
-        let flags = flags(shown.filter_map(|(_, row)| row.allow_with.as_deref()));
+        let rows = shown.filter_map(|(_, row)| row.allow_with.as_deref());
+        let flags = flags(rows.chain(self.distrust.flags()));
         if !flags.is_empty() {
             lines.push(format!("To allow them: {flags}"));
         }
@@ -167,7 +180,7 @@ impl Summary {
         } else {
             String::new()
         };
-        let colon = if self.targets.is_empty() { '.' } else { ':' };
+        let colon = if self.targets.is_empty() && self.distrust.is_empty() { '.' } else { ':' };
         format!("awf-bpf: {} allowed, {} blocked{would}{colon}", self.allowed, self.denied)
     }
 
@@ -202,18 +215,27 @@ fn printable(text: &str) -> String {
     text.chars().take(NAME_MAX).map(plain).collect()
 }
 
+/// Host and port.
+fn target_name(record: &Record) -> String {
+    place(&host(record), record.port)
+}
+
+fn place(host: &str, port: Option<u16>) -> String {
+    match port {
+        Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
 fn line(target: &Target, row: &Row) -> String {
-    let port = target.port.map_or_else(String::new, |port| format!(":{port}"));
-    let host = match target.host.contains(':') && target.port.is_some() {
-        true => format!("[{}]", target.host),
-        false => target.host.clone(),
-    };
+    let place = place(&target.host, target.port);
     let by = match row.programs.is_empty() {
         true => String::new(),
         false => format!(" by {}", row.programs.iter().cloned().collect::<Vec<_>>().join(", ")),
     };
     let reason = target.reason.as_str().replace('_', " ");
-    format!("  - Blocked: {host}{port} ({reason}), {}{by}", times(row.count))
+    format!("  - Blocked: {place} ({reason}), {}{by}", times(row.count))
 }
 
 fn times(count: u64) -> String {

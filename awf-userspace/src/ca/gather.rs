@@ -64,7 +64,7 @@ pub struct Found {
     /// Of those that add to what a program trusts.
     pub(super) added: Bundle,
     /// Bundles of the machine, as programs call them.
-    pub(super) bundles: Vec<PathBuf>,
+    pub bundles: Vec<PathBuf>,
     pub(super) stores: Vec<Store>,
     pub(super) directories: Vec<Directory>,
     /// Those of [`VARIABLES`] that the caller has.
@@ -263,7 +263,7 @@ impl Found {
 }
 
 /// The content of a regular file. Opening a FIFO or a device neither blocks nor does anything.
-fn file(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn file(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let meta = file.metadata()?;

@@ -6,6 +6,7 @@
 //! leaves        one certificate a name, made when it is first dialled, kept for the next
 //! gather        what the machine and the caller trust; places: where that is looked for
 //! trust         the files and variables of the run, from both; variables: the table of these
+//! programs      which program reads what; settings: files of theirs that beat it
 //! bundle        certificates in a row, from and to PEM
 //! jks           Java's key stores
 //! subject_hash  OpenSSL's name for a CA in a directory
@@ -17,6 +18,8 @@ mod gather;
 mod jks;
 mod leaves;
 mod places;
+mod programs;
+mod settings;
 mod subject_hash;
 mod trust;
 mod variables;
@@ -25,5 +28,7 @@ pub use authority::{Authority, CaError};
 pub use bundle::{Bundle, Contents};
 pub use gather::{Caller, Found};
 pub use leaves::{LeafError, Leaves};
+pub use programs::{PROGRAMS, Program, option_of, program_of};
+pub use settings::{Setting, settings};
 pub use trust::{More, Over, Trust};
 pub use variables::{BUNDLE, CA, DIRECTORY, EXTRA, Effect, OF_JVMS, PLACE, STORE, VARIABLES, environment};

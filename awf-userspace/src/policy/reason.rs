@@ -58,6 +58,8 @@ pub enum Reason {
     ClientCertificate,
     /// The client does not take the certificate of this run's CA.
     TlsUntrusted,
+    /// The client takes that of other hosts: it probably pins this one's own.
+    TlsPinned,
     /// The upstream proxy could not be reached, or gave no answer in time.
     UpstreamProxyFailed,
     /// The upstream proxy answered, but would not pass it on.
@@ -120,6 +122,7 @@ impl Reason {
             Self::UpstreamCertificate => "upstream_certificate",
             Self::ClientCertificate => "client_certificate",
             Self::TlsUntrusted => "tls_untrusted",
+            Self::TlsPinned => "tls_pinned",
             Self::UpstreamProxyFailed => "upstream_proxy_failed",
             Self::UpstreamProxyRefused => "upstream_proxy_refused",
             Self::NoOrigin => "no_origin",

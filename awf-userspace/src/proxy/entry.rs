@@ -11,6 +11,7 @@ use super::{
     Owner,
     activity::Traffic,
     context::{Context, denied},
+    distrust::Unheard,
     seat::Permit,
 };
 use crate::{
@@ -87,6 +88,8 @@ pub(super) struct Entry {
     pub(super) record: Box<Record>,
     /// For a long head of an HTTP/2 stream.
     pub(super) room: Option<Permit>,
+    /// Of TLS that ends here.
+    pub(super) unheard: Option<Box<Unheard>>,
     /// Shared by a connection and its requests.
     requests: Arc<Mutex<Requests>>,
     /// What time of the connection ran out, if one did.
@@ -115,6 +118,7 @@ impl Entry {
             traffic: Arc::default(),
             record: Box::new(record),
             room: None,
+            unheard: None,
             requests: Arc::default(),
             ended: Arc::default(),
             beside: None,
@@ -197,6 +201,9 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        if let Some(unheard) = self.unheard.take() {
+            unheard.note(self);
+        }
         let mut record = Record::clone(&self.record);
         record.bytes_up = Some(self.traffic.up.load(Relaxed));
         record.bytes_down = Some(self.traffic.down.load(Relaxed));

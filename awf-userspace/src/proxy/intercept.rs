@@ -4,7 +4,7 @@
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use rustls::{
-    Error, ServerConfig,
+    ServerConfig,
     crypto::ring,
     server::{Acceptor, NoServerSessionStorage, ResolvesServerCertUsingSni},
     sign::SingleCertAndKey,
@@ -16,6 +16,7 @@ use super::{
     connection::{Link, Tunnel, h2c, http},
     context::{Route, denied},
     deny::Refusal,
+    distrust::{self, FirstWord, Unheard},
     entry::Entry,
     exchange::Kept,
     judge::Mode,
@@ -184,7 +185,7 @@ pub(super) async fn serve(
                 entry.deny(&foreign);
                 return None;
             }
-            None => return distrusted(&error, &place.host, entry),
+            None => return distrusted(&error, refusal.as_ref(), entry),
         },
         Err(_) => return late(time, entry),
     };
@@ -194,8 +195,10 @@ pub(super) async fn serve(
     }
     let towards = Towards { secure: Arc::clone(&interception.secure), host: place.host.clone() };
     let link = Link { secure: Some(Arc::new(towards)), ..link.clone() };
+    let word = Arc::<FirstWord>::default();
+    entry.unheard = Some(Box::new(Unheard { word: Arc::clone(&word), refusal: refusal.clone() }));
     let mode = Mode::Secure { place, refusal };
-    let client = Leg::new(Wire::served(stream));
+    let client = Leg::new(Wire::served(stream, word));
     match server.map(|(route, wire, _)| (route, wire)) {
         Some(server) if any && offered == Alpn::None => unnamed(&link, client, mode, server, entry).await,
         server => inside(&link, client, mode, server, spoken, entry).await,
@@ -284,14 +287,10 @@ fn late(time: Duration, mut entry: Entry) -> Option<Tunnel> {
 }
 
 /// The command did not take our certificate, or broke off.
-fn distrusted(error: &io::Error, host: &Host, mut entry: Entry) -> Option<Tunnel> {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    let why = match tls {
-        Some(Error::AlertReceived(alert)) => format!("with the alert {alert:?}"),
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => "by closing the connection".to_owned(),
-        _ => return broken(error, entry),
-    };
-    let message = format!("the client refused the certificate of awf-bpf for {host}, {why}");
-    entry.deny(&denied(Reason::TlsUntrusted, message));
+fn distrusted(error: &io::Error, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Tunnel> {
+    match distrust::parting(error) {
+        Some(how) => distrust::note(how, false, refusal, &mut entry),
+        None => return broken(error, entry),
+    }
     None
 }

@@ -18,6 +18,7 @@ pub mod chunked;
 mod connection;
 mod context;
 mod deny;
+mod distrust;
 mod entry;
 mod exchange;
 pub mod farewell;

@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice},
     net::IpAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,14 +14,17 @@ use tokio::{
 };
 use tokio_rustls::{client, server};
 
-use super::replay::Replay;
+use super::{
+    distrust::{FirstWord, Served},
+    replay::Replay,
+};
 
 /// See the module's head.
 #[derive(Debug)]
 pub(super) enum Wire {
     Clear(TcpStream),
     /// With the command, to whom we are the server.
-    Served(Box<server::TlsStream<Replay<TcpStream>>>),
+    Served(Box<Served>),
     /// With a server.
     Dialled(Box<client::TlsStream<TcpStream>>),
     /// No socket: for what is tried thousands of times a second.
@@ -33,9 +37,9 @@ const UNSENT: usize = 16 * 1024;
 
 impl Wire {
     /// With the command.
-    pub(super) fn served(mut stream: server::TlsStream<Replay<TcpStream>>) -> Self {
+    pub(super) fn served(mut stream: server::TlsStream<Replay<TcpStream>>, word: Arc<FirstWord>) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(UNSENT));
-        Self::Served(Box::new(stream))
+        Self::Served(Box::new(Served::new(stream, word)))
     }
 
     /// With a server.
@@ -48,7 +52,7 @@ impl Wire {
     pub(super) fn peer_ip(&self) -> Option<IpAddr> {
         let address = match self {
             Self::Clear(stream) => stream.peer_addr(),
-            Self::Served(stream) => stream.get_ref().0.get_ref().peer_addr(),
+            Self::Served(stream) => stream.socket().peer_addr(),
             Self::Dialled(stream) => stream.get_ref().0.peer_addr(),
             #[cfg(any(test, awf_fuzz))]
             Self::Memory(_) => return None,

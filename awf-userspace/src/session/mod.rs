@@ -1,6 +1,7 @@
 //! One run: the order of everything, and the reverse order of undoing.
 
 pub mod bpffs;
+mod diagnosis;
 mod error;
 mod ground;
 mod join;

@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::Notify, task::JoinHandle};
 
 use super::{
     Ground, SessionError,
+    diagnosis::{Diagnosis, Facts},
     join::{KernelView, Refusals},
     limits::OwnLimits,
     prepare, selftest,
@@ -58,6 +59,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let id = new_id()?;
     let command = prepare::command(&plan, &id)?;
     let interception = command.tls().map(|tls| tls.interception(&plan.tls)).transpose()?;
+    let interception = interception.zip(command.tls().map(|tls| tls.facts(&plan)));
     let upstream = Arc::new(prepare::upstream(&plan));
     super::reap_quietly();
 
@@ -143,7 +145,7 @@ impl Run {
         ground: &mut Ground,
         network: &CommandNetwork,
         audit: &Arc<JsonSink>,
-        (upstream, interception): (Arc<Upstream>, Option<Interception>),
+        (upstream, interception): (Arc<Upstream>, Option<(Interception, Facts)>),
     ) -> Result<Self, SessionError> {
         let processes = Arc::new(Processes::new(!prepare::in_first_pid_namespace()));
         let refusals = Refusals::new(Arc::clone(audit));
@@ -160,11 +162,12 @@ impl Run {
         let stub = DnsStub::new(Arc::clone(&policy), upstream, Arc::clone(audit), source);
         let proxies = upstream_proxies.clone();
         let stub = Arc::new(stub.with_stand_ins(StandIns::new(move |name| proxies.carries(name))));
+        let (interception, facts) = interception.unzip();
         let proxy = Arc::new(Proxy::new(
             policy,
             Arc::clone(&kernel),
             Arc::clone(&stub),
-            Arc::clone(audit),
+            Arc::new(Diagnosis::new(Arc::clone(audit), facts)),
             upstream_proxies,
             interception,
             limits.proxy(&plan.deadlines),

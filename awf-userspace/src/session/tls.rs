@@ -9,9 +9,9 @@ use std::{
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustls::RootCertStore;
 
-use super::{SessionError, trust};
+use super::{SessionError, diagnosis::Facts, trust};
 use crate::{
-    ca::{self, Authority, Leaves},
+    ca::{self, Authority, Leaves, Setting},
     config::{Chroot, SessionPlan, TlsMode, TlsPlan},
     jail::{rootfs::Trust, trust::TrustFiles},
     proxy::{Interception, Scope, Secure},
@@ -27,6 +27,8 @@ pub(super) struct Tls {
     trust: ca::Trust,
     /// What decides whom the next run trusts.
     files: Vec<PathBuf>,
+    /// What programs obey instead of it.
+    settings: Vec<Setting>,
 }
 
 impl Tls {
@@ -56,6 +58,9 @@ impl Tls {
         let found = trust::look(&plan.env, home, here);
         let trust = ca::Trust::new(&authority, &found);
         trust.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        let covered = if plan.jail.chroot == Chroot::Auto { &*found.bundles } else { &[] };
+        let settings = ca::settings(home, here, covered, plan.jail.chroot == Chroot::Auto);
+        settings.iter().for_each(|setting| log::warn!("{setting}"));
         if plan.jail.chroot == Chroot::Off {
             log::warn!("{}", trust.of_environment_alone());
         }
@@ -68,7 +73,7 @@ impl Tls {
                 "this host trusts no CA (is ca-certificates installed?): every intercepted server is refused"
             );
         }
-        Ok(Some(Self { authority, scope, roots: Arc::new(roots), trust, files: found.files }))
+        Ok(Some(Self { authority, scope, roots: Arc::new(roots), trust, files: found.files, settings }))
     }
 
     /// For the proxy.
@@ -81,6 +86,16 @@ impl Tls {
         let exclude = plan.exclude().clone();
         let spared = move |host: &_, port| exclude.contains(host, port);
         Interception::new(self.scope, leaves, Arc::new(secure), spared).map_err(SessionError::Tls)
+    }
+
+    /// Whom the command is made to trust, for what is said when it does not.
+    pub(super) fn facts(&self, plan: &SessionPlan) -> Facts {
+        Facts {
+            variables: self.trust.variables.clone(),
+            settings: self.settings.clone(),
+            files: plan.jail.chroot == Chroot::Auto,
+            key_pin: self.trust.key_pin.clone(),
+        }
     }
 
     pub(super) fn files(&self) -> &[PathBuf] {

@@ -128,3 +128,40 @@ fn hostile_names_stay_text() {
     assert!(text.ends_with("To allow them: --allow-domains '*.w.test'\n"), "{text}");
     assert!(text.chars().all(|c| c == '\n' || c == ' ' || c.is_ascii_graphic()));
 }
+
+#[test]
+fn who_does_not_trust_the_ca_is_one_line_with_its_remedy() {
+    let left = |host: &str, decision, reason, detail: &str| Record {
+        host: Some(host.into()),
+        port: Some(443),
+        tls_alert: Some("unknown_ca"),
+        detail: Some(detail.into()),
+        allow_with: Some(format!("--tls-exclude {host}")),
+        process: Some(ProcessInfo { exe: Some("/usr/bin/curl".into()), ..ProcessInfo::default() }),
+        ..Record::new(EventKind::Connection, decision, reason)
+    };
+    let mut summary = Summary::default();
+    for host in ["a.test", "b.test", "a.test"] {
+        summary.add(&left(host, Decision::Deny, Reason::TlsUntrusted, "curl reads X: do \u{1b}Y"));
+    }
+    assert_eq!(
+        summary.text(),
+        "awf-bpf: 0 allowed, 3 blocked:\n  \
+         - curl does not trust the CA of this run (unknown_ca), 3 times at a.test:443, b.test:443: curl reads X: do ?Y\n\
+         To allow them: --tls-exclude a.test,b.test\n"
+    );
+    // Nothing was refused, and there is something to read.
+    let mut summary = Summary::default();
+    summary.add(&left("a.test", Decision::Allow, Reason::TlsPinned, "it pins"));
+    assert!(summary.has_findings() && !summary.may_have_blocked());
+    assert!(summary.text().contains("1 allowed, 0 blocked:\n  - curl does not take this CA's certificate"));
+    for number in 0..10_000 {
+        summary.add(&left(
+            &format!("{number}.test"),
+            Decision::Deny,
+            Reason::TlsUntrusted,
+            &number.to_string(),
+        ));
+    }
+    assert!(format!("{summary:?}").len() < 60_000 && summary.denied == 10_000);
+}
