@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! cli -> config -> policy
+//! cli -> doctor -> {session, ca}
 //! cli -> session -> {cgroup, netns, bpf, proxy, dns, launch} -> {policy, audit, sys}
 //! {proxy, dns} -> resolve -> policy
 //! {config, proxy} -> upstream_proxy -> policy
@@ -28,6 +29,8 @@ pub mod cli;
 #[cfg(not(awf_fuzz))]
 pub mod config;
 pub mod dns;
+#[cfg(not(awf_fuzz))]
+pub mod doctor;
 #[cfg(any(test, awf_fuzz))]
 #[doc(hidden)]
 pub mod fuzzing;

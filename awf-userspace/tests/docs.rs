@@ -1,6 +1,8 @@
 //! Keeps the documentation true: flags, variables, reasons and tests that it names are those that exist, and those
 //! that exist are named.
 
+use awf_userspace::ca;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -101,6 +103,27 @@ fn the_list_of_reasons_is_closed() {
 }
 
 #[test]
+fn what_each_program_reads_is_documented_as_it_is() {
+    let page = read("docs/trust.md");
+    let section = between(&page, "\n| program | reads | beaten by |\n", "\n\n").next().unwrap();
+    let own = |program: &ca::Program| match program.name {
+        "chromium" | "firefox" => "a data base of NSS".to_owned(),
+        _ => {
+            let files = program.machine.then(|| "the machine's files".to_owned());
+            let names = program.variables.iter().map(|name| format!("`{name}`"));
+            names.chain(files).collect::<Vec<_>>().join(", ")
+        }
+    };
+    let real: Vec<_> =
+        ca::PROGRAMS.iter().map(|program| format!("| {} | {} | ", program.name, own(program))).collect();
+    let rows: Vec<_> = section.lines().skip(1).collect();
+    assert_eq!(rows.len(), real.len());
+    for (row, real) in rows.iter().zip(&real) {
+        assert!(row.starts_with(real), "{row} is not {real}");
+    }
+}
+
+#[test]
 fn every_field_of_a_record_is_documented() {
     let source = read("awf-userspace/src/audit/line.rs");
     let page = read("docs/configuration.md");
@@ -171,6 +194,6 @@ fn the_variables_of_the_runs_ca_are_those_of_its_page() {
     let cells =
         section.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('`').nth(1));
     let documented: BTreeSet<_> = cells.collect();
-    let real: BTreeSet<_> = awf_userspace::ca::VARIABLES.iter().map(|(name, ..)| *name).collect();
+    let real: BTreeSet<_> = ca::VARIABLES.iter().map(|(name, ..)| *name).collect();
     assert_eq!(documented, real);
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod clients;
 mod denial;
+mod distrusted;
 mod dns;
 mod env;
 mod exhaustion;

@@ -19,7 +19,7 @@ use super::{
     bundle::{Bundle, Contents},
     jks,
     places::{self, ANCHORS, BUNDLES, HASHED},
-    variables::{Effect, VARIABLES, is_path},
+    variables::{Effect, PLACE, VARIABLES, is_path},
 };
 
 /// Variables with options of JVMs.
@@ -188,9 +188,7 @@ impl Found {
         }
         let paths: Vec<PathBuf> =
             if is_list { std::env::split_paths(value).collect() } else { vec![PathBuf::from(value)] };
-        for path in
-            paths.iter().filter(|path| !path.as_os_str().is_empty() && !path.starts_with("/run/awf-bpf"))
-        {
+        for path in paths.iter().filter(|path| !path.as_os_str().is_empty() && !path.starts_with(PLACE)) {
             let path = here.join(path);
             let contents =
                 if path.is_dir() { of_directory(&path) } else { file(&path).map(|b| Contents::of(&b)) };

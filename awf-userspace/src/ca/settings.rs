@@ -1,5 +1,5 @@
 //! Files of settings that name whom a program trusts and beat its variables: what is in them keeps it from trusting the
-//! run's CA. Which do was tried, not read.
+//! run's CA. Those of npm, pip, git and cargo do not: their variables beat them.
 //!
 //! They are the user's, who need not be who runs awf-bpf: of what they hold no more is ever told than the line and the name
 //! of a setting.
@@ -21,13 +21,15 @@ enum At {
     Here,
 }
 
+/// Debian's curl has a directory beside its file, and reads what of them is not replaced: it takes both.
+const DEBIAN: &str = "/etc/debian_version";
+const OTHER_OF_CURL: &str = "capath";
+
 /// Place, file, settings, whose.
 #[rustfmt::skip]
 const SETTINGS: &[(At, &str, &[&str], &str)] = &[
-    (At::Home, ".curlrc", &["cacert", "capath", "pinnedpubkey"], "curl"),
-    (At::Home, ".config/curlrc", &["cacert", "capath", "pinnedpubkey"], "curl"),
-    (At::Hidden, ".npmrc", &["ca", "ca[]"], "npm"),
-    (At::Here, ".npmrc", &["ca", "ca[]"], "npm"),
+    (At::Home, ".curlrc", &["pinnedpubkey", "cacert"], "curl"),
+    (At::Home, ".config/curlrc", &["pinnedpubkey", "cacert"], "curl"),
     (At::Home, ".condarc", &["ssl_verify"], "conda"),
     (At::Here, ".bundle/config", &["BUNDLE_SSL_CA_CERT"], "bundler"),
     (At::Hidden, ".gradle/gradle.properties", &["systemProp.javax.net.ssl.trustStore"], "java"),
@@ -67,6 +69,10 @@ impl fmt::Display for Setting {
 /// of credentials.
 #[must_use]
 pub fn settings(home: &Path, here: &Path, covered: &[PathBuf], hidden: bool) -> Vec<Setting> {
+    look(home, here, covered, hidden, Path::new(DEBIAN).exists())
+}
+
+fn look(home: &Path, here: &Path, covered: &[PathBuf], hidden: bool, debian: bool) -> Vec<Setting> {
     let mut found = Vec::new();
     for (at, name, keys, program) in SETTINGS {
         let path = match at {
@@ -77,11 +83,10 @@ pub fn settings(home: &Path, here: &Path, covered: &[PathBuf], hidden: bool) -> 
         };
         let Ok(bytes) = file(&path) else { continue };
         let text = String::from_utf8_lossy(&bytes);
-        let hit = text.lines().enumerate().find_map(|(at, line)| {
-            let name =
-                keys.iter().find(|key| value(line, key).is_some_and(|value| is_other(value, covered)))?;
-            Some((at + 1, *name))
-        });
+        let other = |line: &str, key| value(line, key).is_some_and(|value| is_other(value, covered));
+        let line_of = |key| text.lines().position(|line| other(line, key));
+        let half = |key: &str| key == "cacert" && debian && line_of(OTHER_OF_CURL).is_none();
+        let hit = keys.iter().find_map(|key| Some((line_of(key)? + 1, *key)).filter(|_| !half(key)));
         if let Some((line, name)) = hit {
             found.push(Setting { path, line, name, program });
         }
@@ -125,22 +130,30 @@ mod tests {
         fs::create_dir_all(base.join("here/.bundle")).unwrap();
         fs::write(base.join("bundle.crt"), "x").unwrap();
         let covered = [base.join("bundle.crt")];
-        let look = |hidden| settings(&base, &base.join("here"), &covered, hidden);
+        let found = |hidden| look(&base, &base.join("here"), &covered, hidden, false);
         let ours = format!("cacert = \"{}\"\n", base.join("bundle.crt").display());
         for text in ["# cacert = /x\n", "cacerts = /x\n", &ours, "cacert = /run/awf-bpf/tls/bundle.pem"] {
             fs::write(base.join(".curlrc"), text).unwrap();
-            assert_eq!(look(true), [], "{text}");
+            assert_eq!(found(true), [], "{text}");
         }
-        for text in ["cacert = /x\n", "--cacert /x", "cacert: \"/x y\"", " capath=/x"] {
+        for text in ["cacert = /x\n", "--cacert /x", "cacert: \"/x y\"", " pinnedpubkey=/x"] {
             fs::write(base.join(".curlrc"), format!("-s\n{text}")).unwrap();
-            let found = look(true);
+            let found = found(true);
             assert_eq!((found.len(), found[0].line, found[0].program), (1, 2, "curl"), "{text}");
         }
-        fs::write(base.join(".npmrc"), "ca[]=\"-----BEGIN\"\n").unwrap();
+        let on_debian = |text: &str| {
+            fs::write(base.join(".curlrc"), text).unwrap();
+            look(&base, &base.join("here"), &covered, true, true).len()
+        };
+        let both = "capath /x\ncacert /x\n";
+        assert_eq!((on_debian("cacert /x\n"), on_debian("capath /x\n"), on_debian(both)), (0, 0, 1));
+        fs::create_dir_all(base.join(".gradle")).unwrap();
+        let store = "org.gradle.x=1\nsystemProp.javax.net.ssl.trustStore=/x\n";
+        fs::write(base.join(".gradle/gradle.properties"), store).unwrap();
         fs::write(base.join(".condarc"), "ssl_verify: True\n").unwrap();
-        assert_eq!((look(true).len(), look(false).len()), (1, 2));
+        assert_eq!((found(true).len(), found(false).len()), (1, 2));
         fs::write(base.join("here/.bundle/config"), "---\nBUNDLE_SSL_CA_CERT: \"/x\"\n").unwrap();
-        let said = look(true)[1].to_string();
+        let said = found(true)[1].to_string();
         assert!(said.contains("/here/.bundle/config:2: BUNDLE_SSL_CA_CERT is all that bundler"), "{said}");
         fs::remove_dir_all(&base).unwrap();
     }

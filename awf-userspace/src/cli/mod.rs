@@ -3,6 +3,7 @@
 //! The only place that prints; from the moment the command runs, its stdout is its own.
 
 pub(crate) mod check;
+mod doctor;
 mod exec;
 mod gc;
 mod logging;
@@ -44,7 +45,7 @@ Exit codes:
 #[command(name = "awf-bpf", version, after_help = EXAMPLES, max_term_width = 110)]
 #[command(args_conflicts_with_subcommands = true, subcommand_value_name = "SUBCOMMAND")]
 #[command(
-    override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf check [POLICY] [URL|HOST[:PORT]]...\n       awf-bpf gc | version [--json]"
+    override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf check [POLICY] [URL|HOST[:PORT]]...\n       awf-bpf doctor --tls [--json]\n       awf-bpf gc | version [--json]"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -63,6 +64,10 @@ enum Command {
     ///
     /// Exit codes: 0 all is allowed, 1 something is denied, 2 the policy, a target or a record is invalid.
     Check(Box<check::CheckArgs>),
+    /// Try which of the clients on this machine trust the CA of a run that intercepts TLS.
+    ///
+    /// Exit codes: 0 all that are installed do, 1 some do not (with why, and what to do), 2 nothing could be tried.
+    Doctor(doctor::DoctorArgs),
     /// Remove what killed runs left behind.
     Gc,
     /// Say which version this is.
@@ -80,6 +85,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Exec(args)) => exec::exec(&args),
         None => exec::exec(&cli.exec),
         Some(Command::Check(args)) => check::check(&args),
+        Some(Command::Doctor(args)) => doctor::doctor(&args),
         Some(Command::Gc) => gc::gc(),
         Some(Command::Version(args)) => version::version(&args),
     })

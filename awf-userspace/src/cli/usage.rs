@@ -35,14 +35,14 @@ pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
     } else if dashless {
         say("\nThe command stands behind `--`: awf-bpf exec [FLAGS] -- CMD [ARGS]...\n");
     }
-    ExitCode::from(if is(&["check", "gc", "version"]) { EXIT_USAGE } else { EXIT_SETUP })
+    ExitCode::from(if is(&["check", "doctor", "gc", "version"]) { EXIT_USAGE } else { EXIT_SETUP })
 }
 
 /// The subcommand that the first word was probably meant as.
 fn subcommand(argv: &[OsString]) -> Option<&'static str> {
     let typed = argv.get(1)?.to_str()?;
     let distance = |known: &&str| strsim::osa_distance(typed, known);
-    ["exec", "run", "check", "gc", "version", "help"]
+    ["exec", "run", "check", "doctor", "gc", "version", "help"]
         .into_iter()
         .find(|known| (1..=2).contains(&distance(known)) && typed.len() > 2)
 }
@@ -86,7 +86,7 @@ fn elsewhere(cli: &Cli) -> Vec<String> {
         None => of_exec(&cli.exec),
         Some(Command::Exec(args)) => of_exec(args),
         Some(Command::Check(args)) => check::read(args).err().unwrap_or_default(),
-        Some(Command::Gc | Command::Version(_)) => Vec::new(),
+        Some(Command::Doctor(_) | Command::Gc | Command::Version(_)) => Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use rustls::{
-    ServerConfig,
+    Error, ServerConfig,
     crypto::ring,
     server::{Acceptor, NoServerSessionStorage, ResolvesServerCertUsingSni},
     sign::SingleCertAndKey,
@@ -13,6 +13,7 @@ use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
+    Owner,
     connection::{Link, Tunnel, h2c, http},
     context::{Route, denied},
     deny::Refusal,
@@ -61,6 +62,7 @@ impl Place {
 }
 
 type Spared = dyn Fn(&Host, u16) -> bool + Send + Sync;
+type Met = dyn Fn(&Owner) + Send + Sync;
 
 /// What it takes to intercept.
 pub struct Interception {
@@ -70,6 +72,7 @@ pub struct Interception {
     /// Of every connection, but for its certificate and protocols.
     config: ServerConfig,
     spared: Box<Spared>,
+    met: Option<Box<Met>>,
 }
 
 impl fmt::Debug for Interception {
@@ -97,7 +100,13 @@ impl Interception {
         // A session is the client's to keep: no number of them costs us memory.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = ring::Ticketer::new()?;
-        Ok(Self { scope, leaves, secure, config, spared: Box::new(spared) })
+        Ok(Self { scope, leaves, secure, config, spared: Box::new(spared), met: None })
+    }
+
+    /// Whoever is about to be shown a certificate is `met`, while it waits for that.
+    #[must_use]
+    pub fn meeting(self, met: impl Fn(&Owner) + Send + Sync + 'static) -> Self {
+        Self { met: Some(Box::new(met)), ..self }
     }
 
     /// Whether what was `opened` or refused at `place` is looked into.
@@ -130,6 +139,9 @@ pub(super) async fn serve(
     mut entry: Entry,
 ) -> Option<Tunnel> {
     let interception = link.context.interception.clone()?;
+    if let (Some(met), Some(owner)) = (&interception.met, &link.peer.owner) {
+        met(owner);
+    }
     let time = link.context.limits.head_time;
     let client = Replay::new(client, Arc::clone(&link.activity));
     let hello = match timeout(time, LazyConfigAcceptor::new(Acceptor::default(), client)).await {

@@ -9,12 +9,16 @@ use std::{
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustls::RootCertStore;
 
-use super::{SessionError, diagnosis::Facts, trust};
+use super::{
+    SessionError,
+    diagnosis::{Environments, Facts},
+    prepare, trust,
+};
 use crate::{
     ca::{self, Authority, Leaves, Setting},
     config::{Chroot, SessionPlan, TlsMode, TlsPlan},
     jail::{rootfs::Trust, trust::TrustFiles},
-    proxy::{Interception, Scope, Secure},
+    proxy::{Interception, Owner, Scope, Secure},
 };
 
 /// The run's CA.
@@ -27,6 +31,8 @@ pub(super) struct Tls {
     trust: ca::Trust,
     /// What decides whom the next run trusts.
     files: Vec<PathBuf>,
+    /// Of programs that are shown its certificates.
+    environments: Arc<Environments>,
     /// What programs obey instead of it.
     settings: Vec<Setting>,
 }
@@ -73,7 +79,16 @@ impl Tls {
                 "this host trusts no CA (is ca-certificates installed?): every intercepted server is refused"
             );
         }
-        Ok(Some(Self { authority, scope, roots: Arc::new(roots), trust, files: found.files, settings }))
+        let environments = Arc::new(Environments::new(trust.variables.clone()));
+        Ok(Some(Self {
+            environments,
+            authority,
+            scope,
+            roots: Arc::new(roots),
+            trust,
+            files: found.files,
+            settings,
+        }))
     }
 
     /// For the proxy.
@@ -85,13 +100,22 @@ impl Tls {
         let secure = Secure::new(Arc::clone(&self.roots)).map_err(SessionError::Tls)?;
         let exclude = plan.exclude().clone();
         let spared = move |host: &_, port| exclude.contains(host, port);
-        Interception::new(self.scope, leaves, Arc::new(secure), spared).map_err(SessionError::Tls)
+        let environments = Arc::clone(&self.environments);
+        let numbered = prepare::in_first_pid_namespace();
+        let met = move |owner: &Owner| {
+            if numbered {
+                environments.look(owner.tgid);
+            }
+        };
+        let all =
+            Interception::new(self.scope, leaves, Arc::new(secure), spared).map_err(SessionError::Tls)?;
+        Ok(all.meeting(met))
     }
 
     /// Whom the command is made to trust, for what is said when it does not.
     pub(super) fn facts(&self, plan: &SessionPlan) -> Facts {
         Facts {
-            variables: self.trust.variables.clone(),
+            environments: Arc::clone(&self.environments),
             settings: self.settings.clone(),
             files: plan.jail.chroot == Chroot::Auto,
             key_pin: self.trust.key_pin.clone(),

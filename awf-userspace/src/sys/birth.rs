@@ -245,8 +245,11 @@ fn listener(kind: Kind, v6: bool, port: u16) -> Result<Option<OwnedFd>, Errno> {
     Ok(Some(socket))
 }
 
-/// Brings `lo` up, which gives it 127.0.0.1/8 and `::1`.
-fn loopback_up() -> Result<(), Errno> {
+/// Brings `lo` of this network up, which gives it 127.0.0.1/8 and `::1`.
+///
+/// # Errors
+/// When that is not allowed, or there is no `lo`.
+pub fn loopback_up() -> Result<(), Errno> {
     let socket = rustix::net::socket_with(
         AddressFamily::INET,
         SocketType::DGRAM,

@@ -54,8 +54,13 @@ pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
             "sys",
         ],
     ),
+    // It runs sessions by their command line, beside a server of its own.
+    ("doctor", &["session", "ca", "policy", "audit", "sys"]),
     ("hook", &["config", "session", "preflight", "policy", "audit", "sys"]),
-    ("cli", &["config", "session", "preflight", "hook", "launch", "jail", "policy", "audit", "sys"]),
+    (
+        "cli",
+        &["config", "session", "doctor", "preflight", "hook", "launch", "jail", "policy", "audit", "sys"],
+    ),
     // `jail`: the process that becomes the command must not pass through the command line.
     ("main", &["cli", "jail"]),
 ];

@@ -205,6 +205,31 @@ async fn a_client_that_does_not_trust_us_is_recorded() {
     client.unwrap_err();
     let record = lab.record().await;
     assert_eq!((record.decision, record.reason), (Decision::Deny, Reason::TlsUntrusted));
+    assert_eq!(record.tls_alert, Some("unknown_ca"));
+}
+
+/// A whole handshake, and no word: perhaps it looked at the certificate then.
+#[tokio::test]
+async fn a_client_that_leaves_before_its_first_word_is_told_apart() {
+    for (alpn, host) in [(&[][..], "allowed.test"), (&[&b"h2"[..]], "allowed.test"), (&[], "denied.test")] {
+        let (pki, (server, port)) = (Pki::new(), listener().await);
+        let lab = lab(port, &["https://allowed.test:$P"], &pki, Scope::All).await;
+        let stream = lab.transparent(port).await;
+        let command = async { drop(connect(stream, host, alpn, &pki.run).await.unwrap()) };
+        let origin = async {
+            match host {
+                "allowed.test" => drop(serve(accept(&server).await, host, alpn, &pki.servers).await),
+                _ => untouched(&server).await,
+            }
+        };
+        tokio::join!(command, origin);
+        let record = lab.record().await;
+        let want = match host {
+            "allowed.test" => (Decision::Allow, Reason::TlsUntrusted),
+            _ => (Decision::Deny, Reason::NotInAllowlist),
+        };
+        assert_eq!((record.decision, record.reason, record.tls_alert), (want.0, want.1, Some("closed")));
+    }
 }
 
 #[tokio::test]

@@ -1,21 +1,11 @@
 //! What is amiss in what a program reads, as text. Of its environment no value is told, only whether it is ours.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs::File,
-    io::Read as _,
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
-    path::Path,
-};
-
-use super::Facts;
+use super::{Facts, environments::States};
 use crate::{
     audit::{ProcessInfo, Record},
-    ca::{PLACE, Program, STORE, Setting, option_of, program_of},
+    ca::{Program, STORE, Setting, option_of, program_of},
 };
 
-/// Bytes of an environment that are looked at: twice what one string may have (execve(2)).
-const ENVIRONMENT: u64 = 256 << 10;
 /// What a program that is not known may well read.
 const USUAL: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
@@ -36,16 +26,16 @@ pub(super) enum Cause<'a> {
 }
 
 impl<'a> Cause<'a> {
-    /// Looks for it while `process` lives.
+    /// Looks for it.
     pub(super) fn of(process: &ProcessInfo, facts: &'a Facts) -> Option<Self> {
-        let environment = environment(process);
-        Self::with(program_of(process), process.argv.as_deref(), environment.as_deref(), facts)
+        let environment = facts.environments.of(process);
+        Self::with(program_of(process), process.argv.as_deref(), environment.as_ref(), facts)
     }
 
     fn with(
         program: Option<&'static Program>,
         argv: Option<&[String]>,
-        environment: Option<&[(OsString, OsString)]>,
+        environment: Option<&States>,
         facts: &'a Facts,
     ) -> Option<Self> {
         let Some(program) = program else {
@@ -71,7 +61,7 @@ impl<'a> Cause<'a> {
             (false, machine) if machine && facts.files => None,
             (false, _) => {
                 let environment = environment?;
-                let missing = variables.iter().all(|name| value(environment, name).is_none());
+                let missing = variables.iter().all(|name| !environment.contains_key(name));
                 missing.then_some(Self::Missing(variables))
             }
         }
@@ -103,7 +93,7 @@ impl<'a> Cause<'a> {
             ),
             Self::Changed(names) => {
                 let (names, is) = (names.join(", "), if names.len() == 1 { "is" } else { "are" });
-                format!("{reads}; {names} {is} not what awf-bpf set: leave it in its environment as it was")
+                format!("{reads}; {names} {is} not what awf-bpf set: leave its environment as it was")
             }
             Self::Setting(setting) => setting.to_string(),
             Self::Missing(_) => format!(
@@ -141,6 +131,9 @@ pub(super) fn of_none(process: &ProcessInfo, record: &Record, facts: &Facts) -> 
     let reads = reads(process, facts);
     let advice = advice(record);
     match program_of(process) {
+        Some(_) if facts.environments.of(process).is_none() => {
+            format!("{reads}; it had ended before that could be looked at: {advice}")
+        }
         Some(_) => format!("{reads}, of which nothing was found amiss: code that names others? {advice}"),
         None => format!("{reads}: {advice}"),
     }
@@ -173,49 +166,13 @@ fn reads(process: &ProcessInfo, facts: &Facts) -> String {
     };
     let machine = ["the machine's files"];
     let files = if program.machine { &machine[..] } else { &[] };
-    let of_variables = program.variables.iter().filter(|name| is_set(name, facts)).copied();
+    let of_variables = program.variables.iter().filter(|name| facts.environments.sets(name)).copied();
     let all: Vec<_> = of_variables.chain(files.iter().copied()).collect();
     format!("{name} reads {}", all.join(", "))
 }
 
-fn is_set(name: &str, facts: &Facts) -> bool {
-    facts.variables.iter().any(|(known, _)| known == name)
-}
-
 /// Those of `names` that are there, and not as they were set.
-fn changed(names: &[&'static str], environment: &[(OsString, OsString)], facts: &Facts) -> Vec<&'static str> {
-    let other = |name: &&&str| {
-        let set = facts.variables.iter().find(|(known, _)| *known == ***name);
-        let value = value(environment, name);
-        set.zip(value).is_some_and(|((_, set), value)| value != set && !Path::new(value).starts_with(PLACE))
-    };
+fn changed(names: &[&'static str], states: &States, facts: &Facts) -> Vec<&'static str> {
+    let other = |name: &&&str| facts.environments.sets(name) && states.get(**name) == Some(&false);
     names.iter().filter(other).copied().collect()
-}
-
-/// A variable that is empty counts as none, to all that read these.
-fn value<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
-    let found = environment.iter().find(|(known, _)| known == name);
-    found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
-}
-
-/// What `process` was started with, if it still is that program. It may have written anything there since.
-fn environment(process: &ProcessInfo) -> Option<Vec<(OsString, OsString)>> {
-    let exe = std::fs::read_link(format!("/proc/{}/exe", process.pid)).ok()?;
-    if process.exe.as_deref().map(OsStr::new) != Some(exe.as_os_str()) {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    File::open(format!("/proc/{}/environ", process.pid))
-        .ok()?
-        .take(ENVIRONMENT)
-        .read_to_end(&mut bytes)
-        .ok()?;
-    let variable = |bytes: &[u8]| {
-        let at = bytes.iter().position(|byte| *byte == b'=')?;
-        let value = OsStr::from_bytes(&bytes[at + 1..]).to_owned();
-        Some((OsString::from_vec(bytes[..at].to_vec()), value))
-    };
-    let all: Vec<_> = bytes.split(|byte| *byte == 0).filter_map(variable).collect();
-    // Of one that is ending nothing can be read.
-    (!all.is_empty()).then_some(all)
 }

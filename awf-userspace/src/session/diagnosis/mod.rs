@@ -5,12 +5,12 @@
 //! a whole handshake may also have had nothing to ask: it is believed the first time.
 
 mod cause;
+mod environments;
 mod known;
 
-use std::{
-    ffi::OsString,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(super) use self::environments::Environments;
 
 use self::{
     cause::{Cause, exclude},
@@ -25,8 +25,7 @@ use crate::{
 /// What of the run matters.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// What was set for the command.
-    pub(super) variables: Vec<(OsString, OsString)>,
+    pub(super) environments: Arc<Environments>,
     /// What beats it.
     pub(super) settings: Vec<Setting>,
     /// Whether the machine's files are covered by the run's.

@@ -1,3 +1,7 @@
+//! What is made of each way to leave, without a process that lives: then what it read cannot be looked at.
+
+use std::ffi::OsString;
+
 use super::*;
 use crate::{audit::ProcessInfo, ca::Setting};
 
@@ -22,7 +26,8 @@ impl Run {
     fn new(settings: Vec<Setting>, files: bool) -> Self {
         let set = |name: &str| (OsString::from(name), OsString::from("/run/awf-bpf/tls/bundle.pem"));
         let variables = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"].map(set).into();
-        let facts = Facts { variables, settings, files, key_pin: "PIN".into() };
+        let environments = Arc::new(Environments::new(variables));
+        let facts = Facts { environments, settings, files, key_pin: "PIN".into() };
         Self(Diagnosis::new(Arc::default(), Some(facts)))
     }
 
