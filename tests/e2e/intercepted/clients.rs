@@ -8,6 +8,8 @@ use harness::{
     tools,
 };
 
+use serde_json::Value;
+
 use super::{HELLO, on, over_at_once, seen_inside};
 use crate::{clients::JAVA, mirrors};
 
@@ -80,11 +82,12 @@ impl Client {
     }
 }
 
-/// It does not take the CA, and its connection is on record as refused.
+/// It does not take the CA, and that is on record.
 #[track_caller]
 fn refuses(out: &Output, host: &str) {
-    let refused = out.fails().records(&[("host", host.into()), ("decision", "deny".into())]);
-    out.check(refused.iter().any(over_at_once), || "a connection that was refused at once".into());
+    let refused = out.fails().records(&[("host", host.into()), ("event", "connection".into())]);
+    let distrusts = |record: &Value| record["reason"] == "tls_untrusted" && over_at_once(record);
+    out.check(refused.iter().any(distrusts), || "a client that does not trust the CA, at once".into());
     let inside = out.records(&[("event", "request".into()), ("host", host.into())]);
     out.check(inside.is_empty(), || "no request".into());
 }
