@@ -51,6 +51,7 @@ mod tokens;
 mod transparent;
 mod tunnel;
 mod upstream;
+mod vouching;
 mod websocket;
 mod wire;
 

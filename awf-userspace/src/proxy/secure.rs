@@ -3,7 +3,10 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use rustls::{CertificateError, ClientConfig, Error, RootCertStore, pki_types::ServerName};
+use rustls::{
+    CertificateError, ClientConfig, Error,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
@@ -13,6 +16,7 @@ use super::{
     deny::Refusal,
     entry::Entry,
     upstream,
+    vouching::Vouching,
     wire::Wire,
 };
 use crate::{
@@ -59,15 +63,18 @@ impl fmt::Debug for Secure {
 }
 
 impl Secure {
-    /// Servers are to be vouched for by `roots`.
+    /// Servers are to be vouched for by `known`.
     ///
     /// # Errors
     /// When the TLS library has no protocol.
-    pub fn new(roots: Arc<RootCertStore>) -> Result<Self, Error> {
+    pub fn new(known: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let vouching = Arc::new(Vouching::new(known.into_iter().collect(), &provider));
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            // The chains are the library's to check all the same.
+            .dangerous()
+            .with_custom_certificate_verifier(vouching)
             .with_client_cert_resolver(Arc::new(Nobody));
         let speaking = |alpn: Alpn| {
             let mut config = config.clone();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 
 use super::{
     SessionError,
@@ -27,7 +27,7 @@ pub(super) struct Tls {
     authority: Arc<Authority>,
     scope: Scope,
     /// Whom servers are vouched for by.
-    roots: Arc<RootCertStore>,
+    roots: Vec<CertificateDer<'static>>,
     trust: ca::Trust,
     /// What decides whom the next run trusts.
     files: Vec<PathBuf>,
@@ -70,25 +70,16 @@ impl Tls {
         if plan.jail.chroot == Chroot::Off {
             log::warn!("{}", trust.of_environment_alone());
         }
-        let mut roots = RootCertStore::empty();
-        let all = found.roots.certificates().iter().chain(found.inherited.certificates());
-        let (known, unusable) = roots.add_parsable_certificates(all.cloned());
-        log::debug!("servers are vouched for by {known} roots ({unusable} more cannot be used)");
-        if known == 0 && scope == Scope::All {
+        let roots = found.roots.certificates().iter().chain(found.inherited.certificates());
+        let roots: Vec<_> = roots.cloned().collect();
+        log::debug!("servers are vouched for by {} certificates", roots.len());
+        if roots.is_empty() && scope == Scope::All {
             log::warn!(
                 "this host trusts no CA (is ca-certificates installed?): every intercepted server is refused"
             );
         }
         let environments = Arc::new(Environments::new(trust.variables.clone()));
-        Ok(Some(Self {
-            environments,
-            authority,
-            scope,
-            roots: Arc::new(roots),
-            trust,
-            files: found.files,
-            settings,
-        }))
+        Ok(Some(Self { environments, authority, scope, roots, trust, files: found.files, settings }))
     }
 
     /// For the proxy.
@@ -97,7 +88,7 @@ impl Tls {
     /// When the TLS library has no protocol.
     pub(super) fn interception(&self, plan: &TlsPlan) -> Result<Interception, SessionError> {
         let leaves = Arc::new(Leaves::new(Arc::clone(&self.authority))?);
-        let secure = Secure::new(Arc::clone(&self.roots)).map_err(SessionError::Tls)?;
+        let secure = Secure::new(self.roots.iter().cloned()).map_err(SessionError::Tls)?;
         let exclude = plan.exclude().clone();
         let spared = move |host: &_, port| exclude.contains(host, port);
         let environments = Arc::clone(&self.environments);

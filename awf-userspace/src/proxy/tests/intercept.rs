@@ -26,7 +26,7 @@ impl Pki {
 
     fn interception(&self, scope: Scope) -> Interception {
         let leaves = Arc::new(Leaves::new(Arc::clone(&self.run)).unwrap());
-        let secure = Secure::new(Arc::new(roots(&self.servers))).unwrap();
+        let secure = Secure::new([self.servers.certificate().clone()]).unwrap();
         let spared = |host: &Host, _port| *host == Host::parse("spared.test").unwrap();
         Interception::new(scope, leaves, Arc::new(secure), spared).unwrap()
     }
