@@ -127,17 +127,30 @@ pub fn tls(options: &Options, mut progress: impl FnMut(&str)) -> Result<Report, 
     Ok(report)
 }
 
+const PREFIX: &str = "doctor-";
+
 /// A directory of root's alone, removed at the end.
 struct Place(PathBuf);
 
 impl Place {
     fn make() -> Result<Self, DoctorError> {
         state::make_private(state::STATE.as_ref())?;
-        let path = PathBuf::from(state::STATE).join(format!("doctor-{}", process::id()));
-        // Of one that was killed, and had this number.
-        let _ = fs::remove_dir_all(&path);
+        sweep();
+        let path = PathBuf::from(state::STATE).join(format!("{PREFIX}{}", process::id()));
         state::make_private(&path)?;
         Ok(Self(path))
+    }
+}
+
+/// Removes those of doctors that were killed; what cannot be read or removed now is left to the next one.
+fn sweep() {
+    let entries = fs::read_dir(state::STATE).into_iter().flatten().flatten();
+    for entry in entries {
+        let pid = entry.file_name().to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        let dead = |pid: &u32| *pid == process::id() || !PathBuf::from(format!("/proc/{pid}")).exists();
+        if pid.as_ref().is_some_and(dead) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
