@@ -85,7 +85,8 @@ impl RunState {
     }
 
     fn bear(id: &str) -> Result<(PathBuf, File), StateError> {
-        let unborn = Path::new(STATE).join(format!("{UNBORN}{id}"));
+        // Another name at each try: what is swept may still be there in part.
+        let unborn = Path::new(STATE).join(format!("{UNBORN}{}", new_id()?));
         let dir = Path::new(STATE).join(id);
         make_private(&unborn)?;
         let lock = open_lock(&unborn, true)?;
