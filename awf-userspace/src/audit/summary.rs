@@ -247,7 +247,7 @@ fn flags<'a>(each: impl Iterator<Item = &'a str>) -> String {
     let mut by_flag: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (flag, value) in each.filter_map(|flag| flag.split_once(' ')) {
         // The line is pasted into a shell: what could mean anything else to it is left out.
-        let safe = |c: char| c.is_ascii_alphanumeric() || "-._:/=*[],".contains(c);
+        let safe = |c: char| c.is_ascii_alphanumeric() || "-._:/=*[],%@+".contains(c);
         if flag.starts_with("--") && !value.is_empty() && flag.chars().chain(value.chars()).all(safe) {
             by_flag.entry(flag).or_default().insert(value);
         }

@@ -50,7 +50,6 @@ const DOCKER: &[(&str, Option<char>, Takes)] = &[
 
 /// A promise each: the last column says what to do instead.
 const NOT_BUILT: &[(&str, Option<char>, Takes, Option<&str>)] = &[
-    ("allow-urls", None, Value, Some("allow the whole host with --allow-domains")),
     ("diagnostic-logs", None, Nothing, Some("use --log-level debug")),
     ("enable-dlp", None, Nothing, None),
     ("preset", None, Value, Some("name the domains with --allow-domains")),

@@ -53,6 +53,11 @@ pub enum ConfigError {
     UpstreamNoProxy(BypassError),
     #[error("{flag} {}: {why}", path.display())]
     Ca { flag: &'static str, path: PathBuf, why: String },
+    #[error(
+        "{place}: {text:?} needs --tls on: without it nobody sees which URLs are asked for; add --tls on, or allow the \
+         whole host with --allow-domains"
+    )]
+    UrlsNeedTls { place: Place, text: String },
     #[error("{flag} is about {about}; {remedy}")]
     TlsUnused { flag: &'static str, about: &'static str, remedy: &'static str },
     #[error("--ssl-bump is --tls on, and --tls says {0}; leave one of the two out")]

@@ -16,13 +16,14 @@ use crate::policy::Place;
 
 /// What `[policy]` may hold: the names of the flags, also with `-` for `_`. Each is a string or a list of strings;
 /// ports may be numbers.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 11] = [
     "allow_dns",
     "allow_domains",
     "allow_domains_file",
     "allow_host_ports",
     "allow_host_service_ports",
     "allow_ip",
+    "allow_urls",
     "block_domains",
     "block_domains_file",
     "dns_servers",
@@ -200,6 +201,9 @@ impl Reader<'_> {
                         format!("`{key}` holds a string without an entry; write one, or {key} = [] for none");
                     self.refuse(value.span().start, why);
                 }
+                DeValue::Table(table) if key == "allow_urls" => {
+                    items.extend(self.url(table, value.span().start).map(|text| Item { text, line }));
+                }
                 DeValue::String(text) => items.push(Item { text: text.clone().into_owned(), line }),
                 DeValue::Integer(port) if key.ends_with("_ports") && port.radix() == 10 => {
                     items.push(Item { text: port.as_str().to_owned(), line });
@@ -216,6 +220,53 @@ impl Reader<'_> {
             }
         }
         items
+    }
+
+    /// `{url = "https://x.com/b", methods = ["GET"]}`, as it is written behind the flag.
+    fn url(&mut self, table: &DeTable<'_>, at: usize) -> Option<String> {
+        const FORM: &str = "write {url = \"https://example.com/path\", methods = [\"GET\"]}";
+        let before = self.errors.len();
+        let (mut url, mut methods) = (None, Vec::new());
+        for (key, value) in table {
+            let at = value.span().start;
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("url", DeValue::String(text)) if text.contains(',') => {
+                    self.refuse(at, "`url` holds a comma; write it as %2C".to_owned());
+                }
+                ("url", DeValue::String(text)) => url = Some(text.trim().to_owned()),
+                ("methods", DeValue::Array(values)) => {
+                    for value in values.iter() {
+                        match value.get_ref() {
+                            DeValue::String(method) if !method.trim().is_empty() => {
+                                methods.push(method.trim().to_owned());
+                            }
+                            other => self.refuse(
+                                value.span().start,
+                                format!("`methods` holds {}; {FORM}", kind(other)),
+                            ),
+                        }
+                    }
+                    if values.is_empty() {
+                        self.refuse(at, "`methods` is empty; leave it out for any method".to_owned());
+                    }
+                }
+                (name @ ("url" | "methods"), other) => {
+                    self.refuse(at, format!("`{name}` is {}; {FORM}", kind(other)));
+                }
+                (name, _) => self.unknown(key.span().start, "key", name, &["methods", "url"]),
+            }
+        }
+        match url {
+            Some(url) if methods.is_empty() => Some(url),
+            // Methods of its own would stand behind these.
+            Some(url) => Some(format!("{}:{url}", methods.join("+"))),
+            None if self.errors.len() == before => {
+                self.refuse(at, format!("an entry of `allow_urls` has no `url`; {FORM}"));
+                None
+            }
+            None => None,
+        }
+        .filter(|_| self.errors.len() == before)
     }
 
     fn unknown(&mut self, at: usize, what: &str, name: &str, known: &[&str]) {

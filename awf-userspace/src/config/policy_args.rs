@@ -20,6 +20,15 @@ pub struct PolicyArgs {
     #[arg(short = 'd', long, value_name = "LIST", help_heading = "Policy")]
     pub allow_domains: Vec<String>,
 
+    /// URLs the command may ask for, separated by commas (repeatable): of their hosts nothing else, whatever allows the
+    /// host. https:// needs --tls on.
+    ///
+    /// https://x.com/a/** (every path below /a/), https://x.com/a/* (within a segment), https://*.x.com:8443/b?c=* (that
+    /// query), GET+HEAD:https://x.com/d (these methods), http://x.com/** (clear text). Paths are compared in normal form,
+    /// and sent so.
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub allow_urls: Vec<String>,
+
     /// Files of such domains: commas or lines, comments behind # (repeatable).
     #[arg(long, value_name = "FILE", help_heading = "Policy")]
     pub allow_domains_file: Vec<PathBuf>,

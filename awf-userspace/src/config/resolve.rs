@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use super::{
     ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, PolicyArgs,
-    Resolved, SessionPlan, args::ModeArg, env, file, jail, name_servers, rules, tls, upstream, values,
+    Resolved, SessionPlan, TlsMode, args::ModeArg, env, file, jail, name_servers, rules, tls, upstream,
+    values,
 };
 use crate::policy::Policy;
 
@@ -47,6 +48,11 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         log_level: args.log_level,
         dry_run: args.dry_run,
     };
+    if let Some(rule) = plan.policy.secure_url_rule().filter(|_| plan.tls.mode != TlsMode::On) {
+        let (place, text) = (rule.place().clone(), rule.text().to_string());
+        errors.push(ConfigError::UrlsNeedTls { place, text });
+    }
+    notices.extend(tls::overruled(&plan.tls, &plan.policy));
     if let Some(dir) = plan.workdir.as_ref().filter(|dir| !dir.is_absolute()) {
         errors.push(ConfigError::Workdir(dir.clone()));
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +14,7 @@ use super::{
     file::{ConfigFile, Item},
     host_ports, lists, ruleset,
 };
-use crate::policy::{Builder, List, Place, Policy, RecordRule, Rule, RuleError};
+use crate::policy::{Builder, List, Note, Place, Policy, RecordRule, Rule, RuleError, UrlRule};
 
 /// How many mistakes, or notes, of one file are told before the rest is counted.
 const MOST_OF_A_FILE: usize = 20;
@@ -48,6 +49,12 @@ pub(super) fn policy(
         each(flag, paths, inputs, errors, |path, bytes, mistakes| {
             lists::file(flag, path, bytes, list, &mut builder, mistakes);
         });
+    }
+    for (text, place) in config.texts("allow_urls", "--allow-urls", &args.allow_urls) {
+        match UrlRule::parse(text, place) {
+            Ok(rule) => builder.url(rule),
+            Err(error) => errors.push(error.into()),
+        }
     }
     let paths = args.ruleset_file.iter().cloned().chain(config.paths("ruleset_file"));
     each("--ruleset-file", paths, inputs, errors, |path, bytes, mistakes| {
@@ -134,9 +141,11 @@ pub(super) fn notices(policy: &Policy) -> Vec<Notice> {
             }
         }
         for note in rule.notes() {
-            let level = if note.is_detail() { log::Level::Debug } else { log::Level::Info };
-            notices.push(Notice { level, text: format!("{rule}: {note}") });
+            notices.push(noted(rule, note));
         }
+    }
+    for rule in policy.url_rules() {
+        notices.extend(rule.notes().iter().map(|note| noted(rule, note)));
     }
     let mut many: Vec<_> = told.into_iter().filter(|(_, count)| *count > MOST_OF_A_FILE).collect();
     many.sort_unstable();
@@ -149,6 +158,11 @@ pub(super) fn notices(policy: &Policy) -> Vec<Notice> {
         notices.push(Notice { level: log::Level::Info, text });
     }
     notices
+}
+
+fn noted(rule: &impl fmt::Display, note: &Note) -> Notice {
+    let level = if note.is_detail() { log::Level::Debug } else { log::Level::Info };
+    Notice { level, text: format!("{rule}: {note}") }
 }
 
 /// Why a file's contents are not there.

@@ -2,10 +2,10 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use super::{ConfigError, ExecArgs, Inputs, lists, rules::unread};
+use super::{ConfigError, ExecArgs, Inputs, Notice, lists, rules::unread};
 use crate::{
     ca::Authority,
-    policy::{Builder, Host, List, Place, Policy, Protocol, Reason, Rule, Target},
+    policy::{Builder, Host, List, Place, Policy, Protocol, Reason, Rule, Target, UrlRule},
 };
 
 const EXCLUDE: &str = "--tls-exclude";
@@ -135,6 +135,19 @@ fn exclude(args: &ExecArgs, errors: &mut Vec<ConfigError>) -> Exclude {
         }
     }
     Exclude { hosts: builder.build(), texts }
+}
+
+/// What is to be said of exclusions that URL rules are stronger than, as far as names that rules write out show it.
+pub(super) fn overruled(plan: &TlsPlan, policy: &Policy) -> Vec<Notice> {
+    let excluded = policy.url_rules().iter().filter(|rule| {
+        let host = rule.base().filter(|_| rule.protocol() == Protocol::Tls);
+        host.is_some_and(|host| plan.exclude.contains(&host, rule.port()))
+    });
+    let said = |rule: &Arc<UrlRule>| Notice {
+        level: log::Level::Warn,
+        text: format!("{rule}: its TLS is intercepted in spite of {EXCLUDE}"),
+    };
+    excluded.map(said).collect()
 }
 
 /// For `--dry-run`.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     List, Place, Policy, Rule, RuleError, host_grants::HostPorts, index::Index, plain, records::Records,
-    rule::Subject,
+    rule::Subject, url::Urls,
 };
 
 /// A policy being compiled. Rules count in the order given.
@@ -17,6 +17,7 @@ pub struct Builder {
     /// The ports that allow rules are about.
     ports: HashSet<u16>,
     host: HostPorts,
+    pub(super) urls: Urls,
     order: u64,
 }
 
@@ -47,6 +48,7 @@ impl Builder {
             own: HashSet::new(),
             host: self.host,
             records: Records::default(),
+            urls: Arc::new(self.urls),
         }
     }
 

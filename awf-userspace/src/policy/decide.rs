@@ -2,7 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{Denied, Host, Policy, Protocol, Reason, Target, Verdict, host_ports};
+use super::{
+    Denied, Host, Policy, Protocol, Reason, RequestTarget, Target, UrlPass, UrlRequest, Verdict, host_ports,
+};
 
 /// An allowed way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct Route {
     pub port: u16,
     /// As the user wrote it.
     pub rule: Arc<str>,
+    /// Only certain URLs may be asked for there: what is not a request that [`Policy::decide_url`] has judged is refused.
+    pub urls: bool,
 }
 
 impl Policy {
@@ -32,8 +36,10 @@ impl Policy {
         let by_family = at.is_some_and(host_ports::is_local_ip) && named.is_some_and(host_ports::is_local);
         let named = named.filter(|_| !by_family);
         let by_name = named.map(|host| self.route(host, port, protocol));
+        // Whoever knows an address of such a host has no way around its URL rules.
+        let filtered = named.is_some_and(|host| self.filters_urls(host, port));
         match (by_name, at.map(Host::from)) {
-            (Some(Err(denied)), Some(at)) if denied.reason != Reason::Blocked => {
+            (Some(Err(denied)), Some(at)) if denied.reason != Reason::Blocked && !filtered => {
                 self.route(&at, port, protocol).map_err(|by_address| match by_address.reason {
                     Reason::Blocked => by_address,
                     _ => denied,
@@ -53,6 +59,29 @@ impl Policy {
         }
     }
 
+    /// What of a request for `named` is sent along `route`: its target in normal form if URL rules are about either of
+    /// the two, whose rule `route` then has; else `None`, and the target may be anything.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn decide_url(
+        &self,
+        named: Option<&Host>,
+        route: &mut Route,
+        (protocol, method, target): (Protocol, &str, &str),
+    ) -> Result<Option<RequestTarget>, Denied> {
+        let dialled = route.dial.clone();
+        let mut sent = None;
+        for host in named.into_iter().filter(|named| **named != dialled).chain([&dialled]) {
+            let request = UrlRequest { host, port: route.port, protocol, method, target };
+            if let Some(UrlPass { rule, target }) = self.judge_url(&request)? {
+                route.rule = rule;
+                sent = Some(target);
+            }
+        }
+        Ok(sent)
+    }
+
     /// Whether anything at all may be spoken to `host` on `port`: the first route found, else the refusal of what
     /// that port is usually for.
     ///
@@ -70,7 +99,10 @@ impl Policy {
 
     fn route(&self, host: &Host, port: u16, protocol: Protocol) -> Result<Route, Denied> {
         match self.judge(&Target { host, port, protocol }) {
-            Verdict::Allow(allowed) => Ok(Route { dial: host.clone(), port, rule: allowed.rule }),
+            Verdict::Allow(allowed) => {
+                let urls = self.filters_urls(host, port);
+                Ok(Route { dial: host.clone(), port, rule: allowed.rule, urls })
+            }
             Verdict::Deny(denied) => Err(denied),
         }
     }

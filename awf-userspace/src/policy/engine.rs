@@ -3,7 +3,7 @@
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use super::{
-    AddressClass, Allowed, Builder, Denied, DomainName, Host, Protocol, Rule, Target, Verdict,
+    AddressClass, Allowed, Builder, Denied, DomainName, Host, Protocol, Reason, Rule, Target, Verdict,
     address::ends_at,
     explain,
     host_grants::HostPorts,
@@ -11,6 +11,7 @@ use super::{
     index::{Hit, Index},
     records::Records,
     rule::Subject,
+    url::Urls,
 };
 
 /// What may be reached. Block rules beat allow rules, always; what no rule allows is refused.
@@ -25,6 +26,7 @@ pub struct Policy {
     pub(super) own: HashSet<IpAddr>,
     pub(super) host: HostPorts,
     pub(super) records: Records,
+    pub(super) urls: Arc<Urls>,
 }
 
 impl Policy {
@@ -68,23 +70,40 @@ impl Policy {
     /// [`Policy::may_dial`] is asked for each before it is dialled.
     #[must_use]
     pub fn judge(&self, target: &Target<'_>) -> Verdict {
-        if let Some(verdict) = self.judge_local(target) {
-            return verdict;
+        let verdict = self.judge_local(target).unwrap_or_else(|| self.judge_host(target));
+        match &verdict {
+            Verdict::Allow(_) if target.protocol == Protocol::Other => {
+                self.only_urls(target).map_or(verdict, Verdict::Deny)
+            }
+            _ => verdict,
         }
+    }
+
+    fn judge_host(&self, target: &Target<'_>) -> Verdict {
         if let Some(rule) = self.blocking(target.host, target.port) {
             return Verdict::Deny(explain::blocked(target.host, rule));
         }
         // Of the rules about the host, one that has the port right is nearer than one that has only the host right.
         let (mut same_port, mut first) = (None, None);
+        let (narrow, mut narrowed) = (self.urls.narrow(target.host, target.port), None);
         for rule in self.matching(target.host) {
             let service = rule.service();
             if service.allows(target.port, target.protocol) {
-                return Verdict::Allow(Allowed { rule: rule.text() });
+                if !(narrow && service.is_plain()) {
+                    return Verdict::Allow(Allowed { rule: rule.text() });
+                }
+                narrowed = narrowed.or(Some(rule));
             }
             first = first.or(Some(rule));
             same_port = same_port.or(Some(rule).filter(|_| service.allows_port(target.port)));
         }
-        Verdict::Deny(explain::not_allowed(self, target, same_port.or(first)))
+        Verdict::Deny(match narrowed {
+            Some(rule) => self.other_port(target, rule),
+            None => {
+                let denied = explain::not_allowed(self, target, same_port.or(first));
+                self.with_url_flag(target, denied)
+            }
+        })
     }
 
     /// The rule that allows `protocol` to `host:port`, with its place, for people to read; it does not say that no
@@ -145,10 +164,25 @@ impl Policy {
         if let Some(rule) = self.blocking_ip(ip, port) {
             return Err(explain::blocked(ip, Hit::Rule(rule)));
         }
-        if self.matching_ip(ip).any(|rule| rule.service.allows_port(port)) {
+        if self.matching_ip(ip).any(|rule| !rule.for_urls && rule.service.allows_port(port)) {
             return Ok(());
         }
         Err(explain::forbidden(ip, port, AddressClass::of(ip)))
+    }
+
+    /// As [`Policy::may_dial`], of an address that no name stands for: URL rules for an address open it for requests
+    /// that name it, which are judged, and not for names that lead there.
+    ///
+    /// # Errors
+    /// As [`Policy::may_dial`].
+    pub fn may_dial_literal(&self, ip: IpAddr, port: u16) -> Result<(), Denied> {
+        let about = |rule: &Rule| rule.for_urls && rule.service.allows_port(port);
+        match self.may_dial(ip, port) {
+            Err(denied) if denied.reason == Reason::ForbiddenAddress && self.matching_ip(ip).any(about) => {
+                Ok(())
+            }
+            verdict => verdict,
+        }
     }
 
     /// Whether some port of `ip` may be dialled, that is whether the answer to a DNS query may name it.
@@ -157,7 +191,7 @@ impl Policy {
         let ip = ip.to_canonical();
         let public = AddressClass::of(ip).is_global() && !self.is_own(ip);
         let may = |rule: &Rule| rule.service.allowed_ports().iter().any(|&p| self.may_dial(ip, p).is_ok());
-        public || self.matching_ip(ip).any(may)
+        public || self.matching_ip(ip).filter(|rule| !rule.for_urls).any(may)
     }
 
     /// Whether a packet to `ip` may end at an address that this host had at the start.

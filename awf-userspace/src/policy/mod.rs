@@ -4,6 +4,7 @@
 //! ```text
 //! text -> parse (parse_name, parse_net; suffix) -> Rule -> Builder -> Policy (index) -> judge -> Verdict (explain)
 //! file -> plain                                 -> lines ->
+//! text -> url -> UrlRule ->                                         judge_url
 //! ```
 
 pub mod address;
@@ -30,6 +31,7 @@ pub mod reason;
 mod records;
 mod rule;
 mod suffix;
+mod url;
 pub mod verdict;
 
 #[cfg(any(test, awf_fuzz))]
@@ -49,4 +51,5 @@ pub use problem::{Problem, RuleError};
 pub use reason::Reason;
 pub use records::RecordRule;
 pub use rule::{List, Note, Place, Rule};
+pub use url::{RequestTarget, TargetError, UrlPass, UrlRequest, UrlRule};
 pub use verdict::{Allowed, Denied, Protocol, Target, Verdict};

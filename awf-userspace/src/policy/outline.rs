@@ -36,9 +36,13 @@ impl Policy {
         let rules = self.outline(most).into_iter().map(|part| part.to_string());
         let host = self.host_grants().iter().map(|grant| format!("host       {}", grant.rule()));
         let records = self.record_rules().iter().map(|rule| format!("allow-dns  {rule}"));
+        let urls = self.url_rules().iter().map(|rule| {
+            let notes = rule.notes().iter().map(|note| format!("; {note}")).collect::<String>();
+            format!("allow-url  {rule}{notes}")
+        });
         let nothing =
             self.allows_nothing().then(|| "allow      nothing: the command has no network".to_owned());
-        rules.chain(host).chain(records).chain(nothing).collect()
+        rules.chain(urls).chain(host).chain(records).chain(nothing).collect()
     }
 
     /// The rules that a reader should hear something about, with [`Rule::notes`], in the order given.
@@ -57,13 +61,15 @@ impl Policy {
             List::Allow => &self.allow,
             List::Block => &self.block,
         };
-        index.whole().count() + index.lines.sheets().iter().map(|sheet| sheet.count()).sum::<usize>()
+        index.whole().filter(|(_, rule)| !rule.for_urls).count()
+            + index.lines.sheets().iter().map(|sheet| sheet.count()).sum::<usize>()
     }
 }
 
 fn outline_list(list: List, index: &Index, most: usize, parts: &mut Vec<(u64, Outline)>) {
     let sheets = || index.lines.sheets().iter();
-    let in_files = index.whole().filter_map(|(order, rule)| Some((rule.place().file()?, order, 1)));
+    let given = || index.whole().filter(|(_, rule)| !rule.for_urls);
+    let in_files = given().filter_map(|(order, rule)| Some((rule.place().file()?, order, 1)));
     // By file: where its first rule stands among all, and how many there are.
     let mut files: HashMap<&Arc<str>, (u64, usize)> = HashMap::new();
     for (path, order, count) in sheets().map(|s| (s.path(), s.order(), s.count())).chain(in_files) {
@@ -77,7 +83,7 @@ fn outline_list(list: List, index: &Index, most: usize, parts: &mut Vec<(u64, Ou
             .map(|(path, &(order, rules))| (order, Outline::File { list, path: Arc::clone(path), rules })),
     );
     let listed = |place: Option<&Arc<str>>| place.is_none_or(|path| !files.contains_key(path));
-    let whole = index.whole().filter(|(_, rule)| listed(rule.place().file()));
+    let whole = given().filter(|(_, rule)| listed(rule.place().file()));
     parts.extend(whole.map(|(order, rule)| (order, Outline::Rule(rule.clone()))));
     if sheets().any(|sheet| listed(Some(sheet.path()))) {
         let lines = index.lines.all().filter(|(_, line)| listed(Some(line.path())));

@@ -70,7 +70,7 @@ impl Rule {
         let text = text.trim();
         match parse(text, list, exact) {
             Ok((subject, service, notes)) => {
-                Ok(Self { text: Arc::from(text), place, list, subject, service, notes })
+                Ok(Self { text: Arc::from(text), place, list, subject, service, notes, for_urls: false })
             }
             Err(refusal) => Err(error(text, place, refusal)),
         }
@@ -125,7 +125,7 @@ fn parse(text: &str, list: List, exact: bool) -> Result<Parsed, Refusal> {
 }
 
 /// A rule about the host's loopback: its port is opened by the rule itself, or without one by flags.
-fn local(scheme: Scheme, port: Option<&str>, list: List) -> Result<Parsed, Refusal> {
+pub(super) fn local(scheme: Scheme, port: Option<&str>, list: List) -> Result<Parsed, Refusal> {
     let port = port.map(parse_port).transpose()?;
     if list == List::Block {
         return Ok((Subject::Local, Service { scheme, port }, Vec::new()));
@@ -179,7 +179,7 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), Refusal> {
     refuse(Problem::Scheme(scheme), advice)
 }
 
-fn check_shape(rest: &str) -> Result<(), Refusal> {
+pub(super) fn check_shape(rest: &str) -> Result<(), Refusal> {
     let authority = rest.split(['/', '?']).next().unwrap_or(rest);
     if let Some((_, host)) = authority.rsplit_once('@') {
         return refuse(Problem::Credentials, format!("write `{host}`"));
@@ -190,7 +190,7 @@ fn check_shape(rest: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn split_port(rest: &str) -> Result<(&str, Option<&str>), Refusal> {
+pub(super) fn split_port(rest: &str) -> Result<(&str, Option<&str>), Refusal> {
     if let Some(at) = rest.find(['/', '?']) {
         return refuse(Problem::Path, format!("write `{}`", &rest[..at]));
     }
@@ -201,7 +201,7 @@ fn split_port(rest: &str) -> Result<(&str, Option<&str>), Refusal> {
     }
 }
 
-fn parse_port(text: &str) -> Result<u16, Refusal> {
+pub(super) fn parse_port(text: &str) -> Result<u16, Refusal> {
     let digits = !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<u16>() {
         Ok(port) if digits => Ok(port),

@@ -1,6 +1,6 @@
 //! Why a text is not a rule, and what to write instead.
 
-use super::{AddressClass, NameError, Place, host_ports::PortProblem};
+use super::{AddressClass, NameError, Place, host_ports::PortProblem, url::TargetError};
 
 /// A text that is not a rule, where it stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +41,19 @@ pub enum Problem {
     ExactAddress,
     #[error("has a path or a query: a rule names a host, not a page")]
     Path,
+    #[error("has no path: a URL rule says which URLs of a host")]
+    UrlPath,
+    #[error(
+        "begins with {}; the URLs that can be judged begin with https:// or http://",
+        if .0.is_empty() { "no scheme".to_owned() } else { format!("{}://", .0) }
+    )]
+    UrlScheme(String),
+    #[error("has the method {0:?}")]
+    Method(String),
+    #[error("has segments . or .. in its path")]
+    DotSegments,
+    #[error("has a path or query that {0}")]
+    Url(TargetError),
     #[error("contains credentials (something before an @)")]
     Credentials,
     #[error("begins with {0}://, which is not one of https://, http:// and tcp://")]

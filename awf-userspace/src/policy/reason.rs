@@ -28,6 +28,8 @@ pub enum Reason {
     NoName,
     /// The TLS hides its server name (ECH, or GREASE that looks like it), where no rule allows any protocol.
     EchRefused,
+    /// Of this host only certain URLs are allowed, and this is none of them, or no request that could be judged.
+    UrlNotAllowed,
     /// Two names of one connection disagree (CONNECT target, SNI, Host, the SNI of a second ClientHello).
     NameMismatch,
     /// What was received is not valid in the protocol it began.
@@ -107,6 +109,7 @@ impl Reason {
             Self::ForbiddenAddress => "forbidden_address",
             Self::NoName => "no_name",
             Self::EchRefused => "ech_refused",
+            Self::UrlNotAllowed => "url_not_allowed",
             Self::NameMismatch => "name_mismatch",
             Self::Malformed => "malformed",
             Self::LimitExceeded => "limit_exceeded",

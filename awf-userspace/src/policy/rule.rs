@@ -54,6 +54,8 @@ pub struct Rule {
     pub(super) subject: Subject,
     pub(super) service: Service,
     pub(super) notes: Vec<Note>,
+    /// It only opens the way for a URL rule, which says what may be asked for there.
+    pub(super) for_urls: bool,
 }
 
 impl Rule {
@@ -222,6 +224,12 @@ pub enum Note {
     SingleLabel,
     /// A `*` among other characters, or with labels before it.
     StarInLabel,
+    /// A `*` in the path of a URL.
+    StarInPath,
+    /// A `.*` in the path of a URL.
+    DotStar,
+    /// A URL that ends in a slash.
+    OnePage,
     /// A port of the host's loopback.
     HostLoopback,
     /// The names below it belong to the customers of a hosting company.
@@ -232,7 +240,7 @@ impl Note {
     /// Whether it is for those who look closely only (`--dry-run`, `--log-level debug`).
     #[must_use]
     pub fn is_detail(&self) -> bool {
-        matches!(self, Self::Hosting(_) | Self::StarInLabel)
+        matches!(self, Self::Hosting(_) | Self::StarInLabel | Self::StarInPath)
     }
 }
 
@@ -245,6 +253,11 @@ impl fmt::Display for Note {
             }
             Self::SingleLabel => f.write_str("a name without a dot: an internal host or zone"),
             Self::StarInLabel => f.write_str("* stays within its label; in gh-aw-firewall it crosses dots"),
+            Self::StarInPath => f.write_str(
+                "* stays within a segment of the path, ** crosses slashes; in gh-aw-firewall * crosses them, too",
+            ),
+            Self::DotStar => f.write_str("the dot of .* is a dot; in gh-aw-firewall .* stands for any characters"),
+            Self::OnePage => f.write_str("this URL alone; ** behind the slash is everything below it"),
             Self::HostLoopback => {
                 f.write_str("a service of this host, which the command reaches in place of its own")
             }

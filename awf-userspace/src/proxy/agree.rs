@@ -22,7 +22,10 @@ pub(super) fn agrees(
             return Err(denied(Reason::NameMismatch, message).into());
         }
         (Some(name), Host::Ip(_)) => match context.decide(Some(&name), None, port, Protocol::Tls) {
-            Err(denied) if denied.reason == Reason::Blocked => return Err(denied.into()),
+            // Its URL rules hold at every address of it.
+            Err(denied) if denied.reason == Reason::Blocked || context.policy.filters_urls(&name, port) => {
+                return Err(denied.into());
+            }
             _ => {}
         },
         (None, Host::Name(_)) if nameless && !other => {
@@ -43,11 +46,12 @@ pub(super) fn hidden<T>(
     port: u16,
     any: Result<T, Denied>,
 ) -> Result<T, Denied> {
-    let outer = outer.map(|name| context.decide(Some(name), None, port, Protocol::Tls));
-    if let Some(Err(denied)) = outer
-        && denied.reason == Reason::Blocked
-    {
-        return Err(denied);
+    if let Some(name) = outer {
+        match context.decide(Some(name), None, port, Protocol::Tls) {
+            Err(denied) if denied.reason == Reason::Blocked => return Err(denied),
+            _ if context.policy.filters_urls(name, port) => return Err(context.policy.unseen(name, port)),
+            _ => {}
+        }
     }
     any.map_err(|denied| match denied.reason {
         Reason::Blocked | Reason::AuditFailed => denied,

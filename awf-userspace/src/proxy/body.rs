@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::{activity::Traffic, entry::Entry, flow::Flow};
+use super::{activity::Traffic, entry::Entry, flow::Flow, overrides};
 
 /// Which way a body goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,12 @@ impl Body for Passing {
                 let Some(frame) = ready!(Pin::new(inner).poll_frame(cx)) else { return Poll::Ready(None) };
                 let data = match frame?.into_data() {
                     Ok(data) => data,
-                    Err(other) => return Poll::Ready(Some(Ok(other))),
+                    Err(mut other) => {
+                        if let (Way::Up, Some(trailers)) = (*way, other.trailers_mut()) {
+                            overrides::strip(trailers);
+                        }
+                        return Poll::Ready(Some(Ok(other)));
+                    }
                 };
                 *moved = moved.saturating_add(data.len());
                 match way {

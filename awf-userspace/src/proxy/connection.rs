@@ -55,7 +55,8 @@ impl Link {
     /// Whether the TLS of `place` ends here if it is allowed: then the name of its ClientHello is nobody's but ours to
     /// go by, be another one hidden in it or not.
     pub(super) fn takes(&self, place: &Place) -> bool {
-        self.context.interception.as_ref().is_some_and(|all| all.takes(place))
+        let must = self.context.policy.filters_urls(&place.host, place.port);
+        self.context.interception.as_ref().is_some_and(|all| all.takes(place, must))
     }
 }
 
@@ -248,10 +249,18 @@ pub(super) async fn tls_opened(
     place: Option<Place>,
     entry: Entry,
 ) -> Option<Tunnel> {
+    let (context, policy) = (&link.context, &link.context.policy);
+    let by_name = place.as_ref().is_some_and(|place| policy.filters_urls(&place.host, place.port));
+    let must = by_name || opened.as_ref().is_ok_and(|(route, _)| route.urls);
     let covers =
-        |place: &Place| link.context.interception.as_ref().is_some_and(|all| all.covers(place, &opened));
+        |place: &Place| context.interception.as_ref().is_some_and(|all| all.covers(place, &opened, must));
     match (place.filter(covers), opened) {
         (Some(place), opened) => Box::pin(intercept::serve(link, client, place, opened, entry)).await,
+        // Not to be looked into after all: never passed through.
+        (None, Ok((route, _))) if must => {
+            let refusal = policy.unseen(&route.dial, route.port).into();
+            refuse_tls(link, client, &refusal, entry).await
+        }
         (None, Ok((_, upstream))) => join(link, client, upstream, entry),
         (None, Err(refusal)) => refuse_tls(link, client, &refusal, entry).await,
     }

@@ -140,7 +140,16 @@ impl Context {
         protocol: Protocol,
     ) -> Result<Route, Denied> {
         self.keeping()?;
-        self.policy.decide(named, at, port, protocol)
+        let route = self.policy.decide(named, at, port, protocol)?;
+        if route.urls && protocol == Protocol::Tls && !self.looks_into_all() {
+            return Err(self.policy.unseen(named.unwrap_or(&route.dial), port));
+        }
+        Ok(route)
+    }
+
+    /// Whether TLS that is allowed ends here, but for what may be spared.
+    fn looks_into_all(&self) -> bool {
+        self.interception.as_ref().is_some_and(|interception| interception.is_of_all())
     }
 
     /// Whether, and by which rule, any protocol at all may be spoken to `at`: as an address, or as a name for

@@ -190,7 +190,7 @@ impl Forward {
         to: Destination,
         entry: &mut Entry,
     ) -> Result<Outcome, Refusal> {
-        let Judged { host, route } = judge(&self.link, &self.mode, to, entry)?;
+        let Judged { host, route } = judge(&self.link, &self.mode, to, parts, entry)?;
         if let Some(wanted) = request::foreign_upgrade(&parts.headers) {
             let message = format!("an upgrade to {wanted} is not passed on: only WebSocket is");
             return Err(denied(Reason::ProtocolNotAllowed, message).into());

@@ -43,6 +43,8 @@ pub enum HeadError {
     RequestLine,
     #[error("the request target is not a valid URI")]
     Uri,
+    #[error("the request target has a fragment (#), which clients keep to themselves")]
+    Fragment,
     #[error("a header is not `Name: value`")]
     Header,
     #[error("there are several Host headers")]
@@ -104,6 +106,10 @@ fn parse(head: &[u8]) -> Result<Framing, HeadError> {
         return Err(HeadError::RequestLine);
     };
     path.parse::<http::Uri>().map_err(|_| HeadError::Uri)?;
+    // The library would cut it off.
+    if path.contains('#') {
+        return Err(HeadError::Fragment);
+    }
     let headers = Headers(request.headers);
     headers.check_host(version)?;
     let body = headers.body(version)?;
@@ -239,6 +245,13 @@ mod tests {
             "\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
         ] {
             assert!(whole(head).is_err(), "{head:?}");
+        }
+        for target in ["/a#b", "/a?b#c", "http://a.test/#", "/#"] {
+            assert_eq!(
+                whole(&format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n")),
+                Err(HeadError::Fragment),
+                "{target}"
+            );
         }
         assert_eq!(whole("GET / HTTP/1.1\r\n\r\n"), Err(HeadError::NoHost));
         assert!(whole("GET / HTTP/1.0\r\n\r\n").unwrap().is_some());

@@ -83,7 +83,7 @@ impl fmt::Debug for Interception {
 
 impl Interception {
     /// In the names that `leaves` has certificates for, to servers as `secure` says; allowed hosts that are `spared`
-    /// are passed through.
+    /// are passed through, unless only certain URLs of them are allowed.
     ///
     /// # Errors
     /// When the TLS library has no protocol or no random numbers.
@@ -109,15 +109,19 @@ impl Interception {
         Self { met: Some(Box::new(met)), ..self }
     }
 
-    /// Whether what was `opened` or refused at `place` is looked into.
-    pub(super) fn covers<T>(&self, place: &Place, opened: &Result<T, Refusal>) -> bool {
+    /// Whether what was `opened` or refused at `place` is looked into. `must`: whatever is spared.
+    pub(super) fn covers<T>(&self, place: &Place, opened: &Result<T, Refusal>, must: bool) -> bool {
         let refused = opened.as_ref().is_err_and(|refusal| refusal.decision == Decision::Deny);
-        refused || self.takes(place)
+        refused || self.takes(place, must)
     }
 
-    /// Whether what is allowed at `place` is looked into.
-    pub(super) fn takes(&self, place: &Place) -> bool {
-        self.scope == Scope::All && !(self.spared)(&place.host, place.port)
+    /// Whether what is allowed at `place` is looked into. `must`: whatever is spared.
+    pub(super) fn takes(&self, place: &Place, must: bool) -> bool {
+        self.is_of_all() && (must || !(self.spared)(&place.host, place.port))
+    }
+
+    pub(super) fn is_of_all(&self) -> bool {
+        self.scope == Scope::All
     }
 
     /// As `host`, speaking `alpn`.
@@ -212,7 +216,9 @@ pub(super) async fn serve(
     let mode = Mode::Secure { place, refusal };
     let client = Leg::new(Wire::served(stream, word));
     match server.map(|(route, wire, _)| (route, wire)) {
-        Some(server) if any && offered == Alpn::None => unnamed(&link, client, mode, server, entry).await,
+        Some(server) if any && offered == Alpn::None && !server.0.urls => {
+            unnamed(&link, client, mode, server, entry).await
+        }
         server => inside(&link, client, mode, server, spoken, entry).await,
     }
 }

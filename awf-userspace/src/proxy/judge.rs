@@ -2,15 +2,21 @@
 
 use std::net::SocketAddr;
 
+use http::{request::Parts, uri::PathAndQuery};
+
 use super::{
     connection::Link,
     context::{Route, denied},
     deny::Refusal,
     entry::Entry,
     intercept::Place,
-    request::{Destination, DestinationError, Form, Scheme},
+    overrides,
+    request::{self, Destination, DestinationError, Form, Scheme},
 };
-use crate::policy::{Host, Protocol, Reason};
+use crate::{
+    audit::mask,
+    policy::{Denied, Host, Protocol, Reason},
+};
 
 /// How the command came to speak HTTP here.
 #[derive(Clone, Debug)]
@@ -59,8 +65,15 @@ pub(super) struct Judged {
     pub(super) route: Route,
 }
 
-/// Checks that the request agrees with the connection it came on, and asks the policy.
-pub(super) fn judge(link: &Link, mode: &Mode, to: Destination, entry: &mut Entry) -> Result<Judged, Refusal> {
+/// Checks that the request agrees with the connection it came on, and asks the policy. Where only certain URLs are
+/// allowed, `parts` has then the target that was judged.
+pub(super) fn judge(
+    link: &Link,
+    mode: &Mode,
+    to: Destination,
+    parts: &mut Parts,
+    entry: &mut Entry,
+) -> Result<Judged, Refusal> {
     let (at, port) = match mode {
         Mode::Explicit if to.form == Form::Origin => return Err(astray(&to)),
         Mode::Explicit => (None, to.port.unwrap_or(80)),
@@ -89,8 +102,53 @@ pub(super) fn judge(link: &Link, mode: &Mode, to: Destination, entry: &mut Entry
     if let Some(host) = &host {
         entry.target(host, port);
     }
-    let route = link.context.decide(named.as_ref(), at, port, mode.protocol())?;
-    Ok(Judged { host: host.unwrap_or_else(|| route.dial.clone()), route })
+    let mut route = link.context.decide(named.as_ref(), at, port, mode.protocol())?;
+    let host = host.unwrap_or_else(|| route.dial.clone());
+    if route.urls || named.as_ref().is_some_and(|named| link.context.policy.filters_urls(named, port)) {
+        let authority = request::host_value(&host, port, mode.scheme().port());
+        let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        entry.record.url = Some(format!("{}://{authority}{target}", mode.scheme().as_str()));
+        judge_url(link, mode, named.as_ref(), &mut route, parts)?;
+    }
+    Ok(Judged { host, route })
+}
+
+/// Judges the URL, and puts the target that was judged in place of the one received.
+fn judge_url(
+    link: &Link,
+    mode: &Mode,
+    named: Option<&Host>,
+    route: &mut Route,
+    parts: &mut Parts,
+) -> Result<(), Refusal> {
+    if let Some(name) = overrides::found(&parts.headers) {
+        let message = format!(
+            "the header {name} lets some servers take the request for another one: of {} port {} only certain URLs \
+             are allowed",
+            route.dial, route.port
+        );
+        return Err(denied(Reason::UrlNotAllowed, message).into());
+    }
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let asked = (mode.protocol(), parts.method.as_str(), target);
+    let sent = link.context.policy.decide_url(named, route, asked).map_err(url_refused)?;
+    let sent = sent.and_then(|target| target.to_string().parse().ok());
+    let Some(sent) = sent else {
+        // There is a rule about the host, or it would not be asked; what it lets through is a target.
+        return Err(denied(Reason::UrlNotAllowed, "the target that was judged cannot be sent").into());
+    };
+    parts.uri = sent;
+    Ok(())
+}
+
+/// What was asked for may hold secrets, which neither the record nor a flag to paste may show.
+fn url_refused(denied: Denied) -> Refusal {
+    let allow_with = denied.allow_with.filter(|flag| mask::text(flag) == *flag);
+    let denied = Denied { message: mask::text(&denied.message), allow_with, ..denied };
+    match denied.reason {
+        Reason::Malformed => Refusal::bad_request(denied),
+        _ => denied.into(),
+    }
 }
 
 /// The refusal of a request of which it cannot be told whom it is for.

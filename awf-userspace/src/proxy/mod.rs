@@ -34,6 +34,7 @@ pub mod limits;
 mod listen;
 mod listener;
 mod multiplex;
+mod overrides;
 mod paced;
 mod parting;
 mod pipe;

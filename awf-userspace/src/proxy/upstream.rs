@@ -139,7 +139,11 @@ fn permitted(
     found: &[IpAddr],
     port: u16,
 ) -> Result<Vec<SocketAddr>, Refusal> {
-    let may_dial = |ip| match context.policy.may_dial(ip, port) {
+    let judged = |ip| match host {
+        Host::Ip(_) => context.policy.may_dial_literal(ip, port),
+        Host::Name(_) => context.policy.may_dial(ip, port),
+    };
+    let may_dial = |ip| match judged(ip) {
         Ok(()) if AddressClass::of(ip).is_global() && is_this_hosts(ip)? => {
             context.policy.may_dial_own(ip, port)
         }

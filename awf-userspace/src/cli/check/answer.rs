@@ -5,7 +5,10 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::target::Question;
-use crate::policy::{Denied, DomainName, Host, Policy, Protocol, Route};
+use crate::{
+    audit::mask,
+    policy::{Denied, DomainName, Host, Policy, Protocol, Route},
+};
 
 /// What the policy says of a [`Question`].
 #[derive(Clone, Debug)]
@@ -23,13 +26,15 @@ pub(crate) struct Passed {
     /// With its place.
     shown: String,
     protocols: Vec<Protocol>,
+    /// The host, but not each of its URLs.
+    certain_urls: bool,
 }
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::Tls, Protocol::Http, Protocol::Other];
 
 /// Asks what the proxy asks: the host on its port, and of an address also whether it may be dialled. Where a name
 /// leads is not known here; that is judged when it is dialled.
-pub(crate) fn answer(policy: &Policy, question: &Question) -> Answer {
+pub(crate) fn answer(policy: &Policy, question: &Question, method: &str) -> Answer {
     let Question { host, port, protocol, .. } = question;
     let decided = match protocol {
         Some(protocol) => policy.decide(Some(host), None, *port, *protocol),
@@ -37,7 +42,7 @@ pub(crate) fn answer(policy: &Policy, question: &Question) -> Answer {
     };
     let dialled = decided.and_then(|route| match host {
         Host::Ip(ip) if policy.host_addresses(host, *port).is_none() => {
-            policy.may_dial(*ip, *port).map(|()| route)
+            policy.may_dial_literal(*ip, *port).map(|()| route)
         }
         _ => Ok(route),
     });
@@ -45,8 +50,24 @@ pub(crate) fn answer(policy: &Policy, question: &Question) -> Answer {
         (Err(denied), Host::Name(name)) if denied.rule.is_none() => policy.did_you_mean(name),
         _ => None,
     };
-    let verdict = dialled.map(|route| passed(policy, question, &route));
+    let verdict = dialled.and_then(|route| asked(policy, question, method, route));
+    let verdict = verdict.map(|route| passed(policy, question, &route)).map_err(masked);
     Answer { question: question.clone(), verdict, did_you_mean }
+}
+
+/// By which rule the URL may be asked for; of a host without URL rules any may.
+fn asked(policy: &Policy, question: &Question, method: &str, mut route: Route) -> Result<Route, Denied> {
+    if let (Some(page), Some(protocol)) = (&question.page, question.protocol)
+        && policy.decide_url(Some(&question.host), &mut route, (protocol, method, page))?.is_some()
+    {
+        route.urls = false;
+    }
+    Ok(route)
+}
+
+/// A query may hold secrets.
+fn masked(denied: Denied) -> Denied {
+    Denied { message: mask::text(&denied.message), ..denied }
 }
 
 fn passed(policy: &Policy, question: &Question, route: &Route) -> Passed {
@@ -57,9 +78,11 @@ fn passed(policy: &Policy, question: &Question, route: &Route) -> Passed {
         None => PROTOCOLS.into_iter().filter(allows).collect(),
     };
     let first = protocols.first().copied().unwrap_or(Protocol::Tls);
-    let shown =
-        policy.allowing(&question.host, question.port, first).unwrap_or_else(|| route.rule.to_string());
-    Passed { rule: route.rule.to_string(), shown, protocols }
+    let by_url =
+        policy.url_rules().iter().find(|rule| *rule.text() == route.rule).map(|rule| rule.to_string());
+    let allowing = || policy.allowing(&question.host, question.port, first);
+    let shown = by_url.or_else(allowing).unwrap_or_else(|| route.rule.to_string());
+    Passed { rule: route.rule.to_string(), shown, protocols, certain_urls: route.urls }
 }
 
 fn word(protocol: Protocol) -> &'static str {
@@ -77,7 +100,7 @@ impl Answer {
 
     /// Stable keys; what does not apply is absent.
     pub(super) fn to_json(&self) -> Value {
-        let Question { shown, host, port, protocol } = &self.question;
+        let Question { shown, host, port, protocol, .. } = &self.question;
         let mut line = json!({
             "target": shown,
             "host": host.to_string(),
@@ -95,6 +118,7 @@ impl Answer {
                 put("protocols", Some(protocols.into()));
                 put("reason", Some("allowed".into()));
                 put("rule", Some(passed.rule.clone().into()));
+                put("certain_urls", passed.certain_urls.then(|| true.into()));
             }
             Err(denied) => {
                 put("protocols", protocol.map(|protocol| json!([word(protocol)])));
@@ -130,6 +154,9 @@ impl fmt::Display for Answer {
                     let words =
                         if all { "any protocol".to_owned() } else { format!("{} only", words.join(" and ")) };
                     write!(f, ", {words}")?;
+                }
+                if passed.certain_urls {
+                    f.write_str(", certain URLs only: ask for one")?;
                 }
                 Ok(())
             }

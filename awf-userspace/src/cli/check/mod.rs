@@ -36,6 +36,16 @@ pub(super) struct CheckArgs {
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
 
+    /// The method of requests for URLs.
+    #[arg(
+        long,
+        value_name = "METHOD",
+        default_value = "GET",
+        help_heading = "Output",
+        conflicts_with = "replay"
+    )]
+    method: String,
+
     /// Judge the connections, requests and queries of an audit.jsonl again; list what would change.
     #[arg(long, value_name = "FILE", help_heading = "Output", conflicts_with = "targets")]
     replay: Option<PathBuf>,
@@ -95,7 +105,7 @@ pub(super) fn read(args: &CheckArgs) -> Result<(Policy, Vec<target::Question>), 
 fn answers(args: &CheckArgs, policy: &Policy, questions: &[target::Question]) -> u8 {
     let mut code = 0;
     for question in questions {
-        let answer = answer(policy, question);
+        let answer = answer(policy, question, &args.method);
         if !answer.is_allow() {
             code = EXIT_DENIED;
         }
@@ -111,15 +121,20 @@ fn answers(args: &CheckArgs, policy: &Policy, questions: &[target::Question]) ->
 /// The policy itself.
 fn outline(args: &CheckArgs, policy: &Policy) -> u8 {
     let (allow, block) = (policy.count(List::Allow), policy.count(List::Block));
+    let urls = policy.url_rules().len();
     if args.json {
-        println!("{}", serde_json::json!({ "valid": true, "allow_rules": allow, "block_rules": block }));
+        println!(
+            "{}",
+            serde_json::json!({ "valid": true, "allow_rules": allow, "url_rules": urls, "block_rules": block })
+        );
         return 0;
     }
     for line in policy.shown(MOST_RULES) {
         println!("{}", plain(&line).replace('\n', " "));
     }
     let rules = |count: usize| if count == 1 { "rule" } else { "rules" };
-    println!("valid: {allow} allow {}, {block} block {}", rules(allow), rules(block));
+    let of_urls = if urls > 0 { format!("{urls} URL {}, ", rules(urls)) } else { String::new() };
+    println!("valid: {allow} allow {}, {of_urls}{block} block {}", rules(allow), rules(block));
     0
 }
 

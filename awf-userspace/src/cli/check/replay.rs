@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::policy::{Denied, DomainName, Host, Policy, Protocol};
+use crate::policy::{Denied, DomainName, Host, Policy, Protocol, Route};
 
 /// A record is shorter: its texts are cut when it is written.
 const MOST_OF_A_LINE: u64 = 1 << 20;
@@ -20,7 +20,7 @@ const MOST_UNREADABLE: usize = 20;
 const MOST_CHANGES: usize = 1000;
 
 /// What was decided by the policy. Other reasons (a malformed request, a silent server) would be the same again.
-const BY_POLICY: [&str; 8] = [
+const BY_POLICY: [&str; 9] = [
     "allowed",
     "not_in_allowlist",
     "blocked",
@@ -29,6 +29,7 @@ const BY_POLICY: [&str; 8] = [
     "address_not_allowed",
     "forbidden_address",
     "no_name",
+    "url_not_allowed",
 ];
 
 /// The fields of a record that a decision depends on.
@@ -42,6 +43,8 @@ struct Seen {
     proto: Option<String>,
     ip: Option<IpAddr>,
     requests: Option<u64>,
+    method: Option<String>,
+    url: Option<String>,
 }
 
 /// One difference; equal ones are counted.
@@ -110,19 +113,39 @@ fn judge(policy: &Policy, seen: &Seen) -> Option<Result<String, Denied>> {
     let host = seen.host.as_deref().map(Host::parse).transpose().ok()?;
     let decided = match (seen.proto.as_deref()?, &host) {
         ("connect", Some(host)) => policy.decide_any(host, port),
-        ("tls", host) => policy.decide(host.as_ref(), seen.ip, port, Protocol::Tls),
+        ("tls" | "https", host) => policy.decide(host.as_ref(), seen.ip, port, Protocol::Tls),
         ("http", host) => policy.decide(host.as_ref(), seen.ip, port, Protocol::Http),
         ("tcp", host) => policy.decide(host.as_ref(), seen.ip, port, Protocol::Other),
         _ => return None,
     };
     let dialled = match (decided, seen.ip) {
         (Ok(route), _) if policy.host_addresses(&route.dial, port).is_some() => Ok(route),
+        (Ok(route), Some(ip)) if route.dial.name().is_none() => {
+            policy.may_dial_literal(ip, port).map(|()| route)
+        }
         (Ok(route), Some(ip)) => policy.may_dial(ip, port).map(|()| route),
         // Where the name led to is not in the record.
         (Ok(_), None) if seen.reason == "forbidden_address" => return None,
         (decided, _) => decided,
     };
-    Some(dialled.map(|route| route.rule.to_string()))
+    Some(match dialled {
+        Ok(route) if route.urls => asked(policy, seen, host.as_ref(), route)?,
+        dialled => dialled.map(|route| route.rule.to_string()),
+    })
+}
+
+/// The verdict on the URL of a record, if it has one: of a connection that was not looked into it is not known.
+fn asked(
+    policy: &Policy,
+    seen: &Seen,
+    host: Option<&Host>,
+    mut route: Route,
+) -> Option<Result<String, Denied>> {
+    let protocol = if seen.proto.as_deref()? == "https" { Protocol::Tls } else { Protocol::Http };
+    let (_, rest) = seen.url.as_deref()?.split_once("://")?;
+    let target = &rest[rest.find('/')?..];
+    let asked = policy.decide_url(host, &mut route, (protocol, seen.method.as_deref()?, target));
+    Some(asked.map(|_| route.rule.to_string()))
 }
 
 impl Outcome {

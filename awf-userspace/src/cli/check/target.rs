@@ -11,6 +11,8 @@ pub(crate) struct Question {
     pub(crate) port: u16,
     /// `None`: whatever may be spoken there.
     pub(crate) protocol: Option<Protocol>,
+    /// Path and query of a URL.
+    pub(crate) page: Option<String>,
 }
 
 /// Why a text names nothing that can be reached.
@@ -67,8 +69,14 @@ fn read(text: &str) -> Result<Vec<Question>, Problem> {
     }
     let host = Host::parse(host).map_err(Problem::Host)?;
     let port = port.map(parse_port).transpose()?;
-    let ask =
-        |port, protocol| Question { shown: without_credentials(text), host: host.clone(), port, protocol };
+    let page = page(scheme.as_deref(), rest);
+    let ask = |port, protocol| Question {
+        shown: without_credentials(text),
+        host: host.clone(),
+        port,
+        protocol,
+        page: page.clone(),
+    };
     Ok(match (service, port) {
         (Some((protocol, usual)), port) => {
             vec![ask(port.or(usual).ok_or(Problem::PortMissing)?, Some(protocol))]
@@ -78,6 +86,14 @@ fn read(text: &str) -> Result<Vec<Question>, Problem> {
         (None, Some(port)) => vec![ask(port, None)],
         (None, None) => vec![ask(443, Some(Protocol::Tls)), ask(80, Some(Protocol::Http))],
     })
+}
+
+/// What a client asks for who is given a URL of the web; a fragment stays with the client.
+fn page(scheme: Option<&str>, rest: &str) -> Option<String> {
+    scheme.filter(|scheme| ["https", "wss", "http", "ws"].contains(scheme))?;
+    let sent = rest.split('#').next().unwrap_or_default();
+    let page = &sent[sent.find(['/', '?']).unwrap_or(sent.len())..];
+    Some(if page.starts_with('/') { page.to_owned() } else { format!("/{page}") })
 }
 
 /// What is spoken, and the usual port.

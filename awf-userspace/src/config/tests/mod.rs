@@ -6,6 +6,7 @@ mod jail;
 mod name_servers;
 mod tls;
 mod upstream;
+mod urls;
 mod words;
 
 use std::ffi::OsString;

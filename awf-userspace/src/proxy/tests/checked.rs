@@ -65,14 +65,14 @@ async fn request(lab: &Lab, way: Way, host: &str, port: u16) {
 fn foretold(policy: &Policy, way: Way, host: &str, port: u16, served: bool) -> Option<Reason> {
     let ask = |target: &str| {
         let question = parse(target).unwrap().remove(0);
-        answer(policy, &question).verdict.err().map(|denied| denied.reason)
+        answer(policy, &question, "GET").verdict.err().map(|denied| denied.reason)
     };
     let (tls, http) = (format!("https://{host}:{port}"), format!("http://{host}:{port}"));
     // What is decided before anything was spoken is asked without a protocol.
     let unspoken = || {
         let mut question = parse(&tls).unwrap().remove(0);
         question.protocol = None;
-        answer(policy, &question).verdict.err().map(|denied| denied.reason)
+        answer(policy, &question, "GET").verdict.err().map(|denied| denied.reason)
     };
     match way {
         Way::Connect => unspoken().or_else(|| ask(&tls).filter(|_| served)),

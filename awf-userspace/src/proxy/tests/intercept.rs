@@ -24,7 +24,7 @@ impl Pki {
         Self { run, servers }
     }
 
-    fn interception(&self, scope: Scope) -> Interception {
+    pub(super) fn interception(&self, scope: Scope) -> Interception {
         let leaves = Arc::new(Leaves::new(Arc::clone(&self.run)).unwrap());
         let secure = Secure::new([self.servers.certificate().clone()]).unwrap();
         let spared = |host: &Host, _port| *host == Host::parse("spared.test").unwrap();
@@ -103,7 +103,7 @@ pub(super) async fn head_of(stream: &mut (impl AsyncReadExt + Unpin)) -> String 
 }
 
 const GET: &str = "GET /secret?x=1 HTTP/1.1\r\nHost: allowed.test:$P\r\nConnection: close\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 
 fn get(port: u16) -> String {
     GET.replace("$P", &port.to_string())

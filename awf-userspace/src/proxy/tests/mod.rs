@@ -21,6 +21,7 @@ mod records;
 mod retry;
 mod smuggling;
 mod tls;
+mod urls;
 mod websocket;
 
 use std::{
@@ -46,7 +47,7 @@ use tokio::{
 use super::*;
 use crate::{
     audit::{EventId, EventKind, ProcessInfo, Record, Recorder},
-    policy::{DomainName, List, Place, Policy, Rule},
+    policy::{Builder, DomainName, List, Place, Policy, Rule, UrlRule},
     upstream_proxy::UpstreamProxies,
 };
 
@@ -176,6 +177,12 @@ impl Lab {
         Self::of(listener, Policy::new(allow.chain(block).collect::<Vec<_>>()), upstream, limits)
     }
 
+    /// With URL rules beside rules for hosts.
+    async fn of_urls(port: u16, domains: &[&str], urls: &[&str], limits: Limits) -> Self {
+        let policy = url_policy(port, domains, urls);
+        Self::of(listener().await.0, policy, UpstreamProxies::default(), limits)
+    }
+
     fn of(listener: TcpListener, policy: Policy, upstream: UpstreamProxies, limits: Limits) -> Self {
         Self::intercepting(listener, policy, upstream, None, limits)
     }
@@ -268,6 +275,19 @@ impl Lab {
     fn asked(&self) -> Vec<String> {
         self.names.asked.lock().unwrap().clone()
     }
+}
+
+/// `$P` in a rule is `port`. Loopback on that port may be dialled.
+fn url_policy(port: u16, domains: &[&str], urls: &[&str]) -> Policy {
+    let own = |text: &&str| text.replace("$P", &port.to_string());
+    let mut builder = Builder::default();
+    for text in domains.iter().chain(&["127.0.0.1:$P", "[::1]:$P"]).map(own) {
+        builder.rule(Rule::parse(&text, List::Allow, Place::Flag("--allow-domains")).unwrap());
+    }
+    for text in urls.iter().map(own) {
+        builder.url(UrlRule::parse(&text, Place::Flag("--allow-urls")).unwrap());
+    }
+    builder.build()
 }
 
 /// A listener on a free loopback port.

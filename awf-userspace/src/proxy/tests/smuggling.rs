@@ -13,8 +13,8 @@ use crate::{audit::Decision, policy::Reason};
 
 /// An origin that answers every request it can read, keeps all bytes it got, and closes behind what it cannot
 /// read.
-struct Origin {
-    port: u16,
+pub(super) struct Origin {
+    pub(super) port: u16,
     received: Received,
 }
 
@@ -25,7 +25,7 @@ const LAST: &[u8] = b"GET /last HTTP/1.1\r\nHost: last.test\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 impl Origin {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (listener, port) = listener().await;
         let received = Received::default();
         let all = Arc::clone(&received);
@@ -44,7 +44,7 @@ impl Origin {
     }
 
     /// What came by each connection since the last call, once all of them have ended.
-    async fn take(&self) -> Vec<Vec<u8>> {
+    pub(super) async fn take(&self) -> Vec<Vec<u8>> {
         // Accepted after all that the proxy has made.
         let mut last = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
         last.write_all(LAST).await.unwrap();
@@ -75,14 +75,14 @@ async fn answer(mut stream: TcpStream, all: &Received, at: usize) {
 
 /// How the command comes to speak to the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+pub(super) enum By {
     Dialling,
     Proxy,
     Connect,
 }
 
 impl Lab {
-    async fn speak(&self, by: By, port: u16) -> TcpStream {
+    pub(super) async fn speak(&self, by: By, port: u16) -> TcpStream {
         match by {
             By::Dialling => self.transparent(port).await,
             By::Proxy => self.explicit().await,
@@ -98,7 +98,7 @@ impl Lab {
 }
 
 /// Sends `bytes` and nothing more, and waits for the end, which must come without a limit running out.
-async fn converse(lab: &Lab, by: By, port: u16, bytes: &[u8]) -> String {
+pub(super) async fn converse(lab: &Lab, by: By, port: u16, bytes: &[u8]) -> String {
     let mut client = lab.speak(by, port).await;
     let (mut reading, mut writing) = client.split();
     let mut answer = Vec::new();
@@ -137,18 +137,27 @@ fn requests(mut bytes: &[u8], case: &str) -> Vec<reference::RequestHead> {
 /// The URL of a request whose head was allowed, and what came of it: its body may have been refused.
 fn judged(record: &Record) -> Option<(String, Reason)> {
     let allowed = record.decision == Decision::Allow || record.reason == Reason::Malformed;
-    // An upgrade to something that cannot be judged is refused although its URL is allowed: it must not arrive.
-    assert!(allowed || record.url.is_none() || record.reason == Reason::ProtocolNotAllowed, "{record:#?}");
+    // An upgrade to something that cannot be judged is refused although its URL is allowed, and a URL may be
+    // refused itself: neither must arrive.
+    let refused = [Reason::ProtocolNotAllowed, Reason::UrlNotAllowed].contains(&record.reason);
+    assert!(allowed || record.url.is_none() || refused, "{record:#?}");
     let url = record.url.clone().filter(|_| allowed && record.event == EventKind::Request);
     url.map(|url| (url, record.reason))
 }
 
-async fn check(by: By) {
+/// `whose`: of what is to be smuggled, another host's or a URL of the same host that no URL rule has.
+async fn check(by: By, whose: Whose) {
     let origin = Origin::new().await;
     let limits = Limits { linger: Duration::from_millis(100), ..Limits::default() };
-    let lab = Lab::with(origin.port, &["http://allowed.test:$P"], &[], limits).await;
+    let urls = ["http://allowed.test:$P/1**", "http://allowed.test:$P/good", "http://allowed.test:$P/last"];
+    let urls = if whose == Whose::SameHost { &urls[..] } else { &[] };
+    let lab = Lab::of_urls(origin.port, &["http://allowed.test:$P"], urls, limits).await;
     let (mut passed, mut refused) = (0, 0);
-    let corpus = corpus::all(origin.port, by == By::Proxy);
+    let mut corpus = corpus::all(origin.port, by == By::Proxy);
+    if whose == Whose::SameHost {
+        let same = |bytes: &Vec<u8>| corpus::replace(bytes, b"denied.test", b"allowed.test");
+        corpus = corpus.iter().map(same).collect();
+    }
     assert!(corpus.len() >= 200, "only {} cases", corpus.len());
     for bytes in &corpus {
         let case = format!("{by:?}: {}", show(bytes));
@@ -179,6 +188,12 @@ async fn check(by: By) {
     assert!(passed > 20 && refused > 100, "{by:?}: {passed} passed, {refused} were refused");
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    OtherHosts,
+    SameHost,
+}
+
 impl Log {
     /// Waits for the record of a connection's end; how many there are.
     async fn connection_ends(&self) -> usize {
@@ -190,22 +205,33 @@ impl Log {
         count(&found.expect("a record in time").unwrap())
     }
 
-    fn take(&self) -> Vec<Record> {
+    pub(super) fn take(&self) -> Vec<Record> {
         self.records.send_replace(Vec::new()).into_iter().map(|(_, record)| record).collect()
     }
 }
 
 #[tokio::test]
 async fn nothing_is_smuggled_by_dialling() {
-    check(By::Dialling).await;
+    check(By::Dialling, Whose::OtherHosts).await;
 }
 
 #[tokio::test]
 async fn nothing_is_smuggled_through_the_proxy() {
-    check(By::Proxy).await;
+    check(By::Proxy, Whose::OtherHosts).await;
 }
 
 #[tokio::test]
 async fn nothing_is_smuggled_through_a_connect() {
-    check(By::Connect).await;
+    check(By::Connect, Whose::OtherHosts).await;
+}
+
+/// The attack on URL rules: a URL that is not allowed, behind or within requests for one that is.
+#[tokio::test]
+async fn no_url_is_smuggled_beside_an_allowed_one() {
+    check(By::Dialling, Whose::SameHost).await;
+}
+
+#[tokio::test]
+async fn no_url_is_smuggled_through_the_proxy() {
+    check(By::Proxy, Whose::SameHost).await;
 }

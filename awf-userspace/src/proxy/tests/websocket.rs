@@ -10,7 +10,7 @@ use super::{
 };
 use crate::policy::Reason;
 
-const BOTH: &[&[u8]] = &[b"h2", b"http/1.1"];
+pub(super) const BOTH: &[&[u8]] = &[b"h2", b"http/1.1"];
 const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\nhi";
 
@@ -49,7 +49,7 @@ async fn on_http1_it_is_joined_behind_its_head() {
 }
 
 /// A command that speaks HTTP/2, and the server that the proxy reached for it.
-async fn speak(
+pub(super) async fn speak(
     lab: &Lab,
     (server, port): (&TcpListener, u16),
     pki: &Pki,
@@ -74,7 +74,7 @@ async fn speak(
     (sender, origin)
 }
 
-fn extended(
+pub(super) fn extended(
     sender: &mut SendRequest<Bytes>,
     url: &str,
     protocol: &'static str,

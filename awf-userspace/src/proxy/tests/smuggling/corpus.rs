@@ -21,7 +21,7 @@ pub(super) fn all(port: u16, absolute: bool) -> Vec<Vec<u8>> {
     all.into_iter().map(fill).collect()
 }
 
-fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+pub(super) fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let (mut out, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
         if bytes[at..].starts_with(from) {
