@@ -32,4 +32,5 @@ mod streams;
 mod terminal;
 mod unread;
 mod upstream_proxy;
+mod urls;
 mod userland;

@@ -1,5 +1,5 @@
 //! Defects that running gh-aw-firewall shows, by the numbers under which they were reported: each of these requests
-//! gets through there. Those of its TLS interception (D4 to D8) have no counterpart here.
+//! gets through there, or should and does not.
 
 use harness::{Lab, Output, output::FAST};
 
@@ -70,6 +70,38 @@ fn d3_the_scheme_of_a_rule_holds_inside_a_connect() {
     let out = curl(&lab, "http://allowed.test", &["-p", "https://allowed.test/"]);
     out.fails();
     refused(&out, "protocol_not_allowed");
+}
+
+/// Interception cuts off what a rule with a scheme allows.
+#[test]
+fn d4_a_rule_with_a_scheme_works_where_tls_is_intercepted() {
+    let lab = Lab::new();
+    let run = lab.awf().allow("https://allowed.test").args(["--tls", "on"]);
+    run.run(&["curl", "-sSf", "https://allowed.test/"]).ok().stdout_contains("hello from allowed.test");
+}
+
+/// `--allow-urls` for a plain host, and for one that a wildcard allows.
+#[test]
+fn d5_hosts_of_wildcards_are_filtered_by_path() {
+    let lab = Lab::new();
+    let urls = "https://other.test/bytes/*,https://*.allowed.test/bytes/*";
+    let run = lab.awf().allow("other.test,*.allowed.test").args(["--tls", "on", "--allow-urls", urls]);
+    for host in ["other.test", "sub.allowed.test"] {
+        run.run(&["curl", "-sSf", &format!("https://{host}/bytes/9")]).ok();
+        run.run(&["curl", "-sSf", &format!("https://{host}/status/200")]).fails().reason("url_not_allowed");
+    }
+}
+
+#[test]
+fn d6_dot_segments_do_not_leave_the_allowed_path() {
+    let lab = Lab::new();
+    let run = lab.awf().args(["--tls", "on", "--allow-urls", "https://allowed.test/bytes/*"]);
+    for path in ["/bytes/../status/200", "/bytes/%2e%2e/status/200"] {
+        let url = format!("https://allowed.test{path}");
+        let out = run.run(&["curl", "-sSf", "--path-as-is", &url]);
+        out.fails().reason("url_not_allowed");
+    }
+    assert!(lab.requests().all().is_empty(), "{:?}", lab.requests().all());
 }
 
 /// Addresses are not looked up backwards, and none of them brings the proxy down.
