@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     if cfg!(debug_assertions) {
         println!("A debug build: these numbers mean nothing. Use `cargo xtask bench`.");
     }
-    let parts: [(&str, fn(&Bench)); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("starts", Bench::starts),
         ("policy", |bench| scale::run(&tools::awf_bpf(), bench.lab.dir().root())),
         ("through", Bench::through),
@@ -86,6 +86,9 @@ fn addr4(port: u16) -> String {
 fn addr6(port: u16) -> String {
     format!("[{}]:{port}", hosts::v6(HOST))
 }
+
+/// What can be asked for by name.
+type Part = fn(&Bench);
 
 struct Bench {
     lab: Lab,
