@@ -298,7 +298,12 @@ fn outgoing(parts: &mut Parts, authority: &str, websocket: bool) -> Result<Reque
     *out.headers_mut() = std::mem::take(&mut parts.headers);
     *out.extensions_mut() = std::mem::take(&mut parts.extensions);
     out.extensions_mut().remove::<OnUpgrade>();
+    let chunked = out.headers().contains_key(header::TRANSFER_ENCODING);
     request::strip_hop_by_hop(out.headers_mut());
+    if chunked {
+        // Else the library leaves out the body of a GET or HEAD, whose length it is not told.
+        out.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     out.headers_mut().insert(header::HOST, HeaderValue::from_str(authority).map_err(|_| bad("host"))?);
     if websocket {
         request::mark_websocket(out.headers_mut());

@@ -102,6 +102,26 @@ async fn bodies_stream_both_ways() {
     assert_eq!((record.bytes_up, record.bytes_down), (Some(5), Some(18)));
 }
 
+/// As search engines are asked.
+#[tokio::test]
+async fn a_body_passes_whatever_the_method() {
+    let (server, port) = listener().await;
+    let lab = Lab::new(port, &["http://allowed.test:$P"]).await;
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "REPORT"] {
+        for (framing, body) in
+            [("Content-Length: 3", "abc"), ("Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n")]
+        {
+            let mut client = lab.transparent(port).await;
+            let request = format!("{method} / HTTP/1.1\r\nHost: allowed.test\r\n{framing}\r\n\r\n{body}");
+            send(&mut client, &request).await;
+            let mut upstream = accept(&server).await;
+            let head = head(&mut upstream).await;
+            assert!(head.contains(&framing.to_lowercase()), "{head}");
+            expect(&mut upstream, body.as_bytes()).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn trailers_pass() {
     let (server, port) = listener().await;
