@@ -9,6 +9,7 @@
 //! programs      which program reads what; settings: files of theirs that beat it
 //! bundle        certificates in a row, from and to PEM
 //! jks           Java's key stores
+//! nss           the data base of NSS, which is one of SQLite
 //! subject_hash  OpenSSL's name for a CA in a directory
 //! ```
 
@@ -17,9 +18,11 @@ mod bundle;
 mod gather;
 mod jks;
 mod leaves;
+mod nss;
 mod places;
 mod programs;
 mod settings;
+mod sqlite;
 mod subject_hash;
 mod trust;
 mod variables;
@@ -28,6 +31,7 @@ pub use authority::{Authority, CaError};
 pub use bundle::{Bundle, Contents};
 pub use gather::{Caller, Found};
 pub use leaves::{LeafError, Leaves};
+pub use nss::{DATA_BASE, FILE as DATA_BASE_FILE};
 pub use programs::{PROGRAMS, Program, option_of, program_of};
 pub use settings::{Setting, settings};
 pub use trust::{More, Over, Trust};

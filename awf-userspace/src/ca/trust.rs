@@ -16,7 +16,7 @@ use super::{
     Authority,
     bundle::Bundle,
     gather::{Directory, Found},
-    jks,
+    jks, nss,
     subject_hash::subject_hash,
     variables::{self, BUNDLE, CA, DIRECTORY, EXTRA, OF_JVMS, STORE},
 };
@@ -35,6 +35,8 @@ pub struct Trust {
     pub over: Vec<Over>,
     /// Directories of the machine that have more in them.
     pub directories: Vec<More>,
+    /// [`super::DATA_BASE_FILE`] in [`super::DATA_BASE`], the user's own.
+    pub data_base: Option<Vec<u8>>,
     pub variables: Vec<(OsString, OsString)>,
     pub warnings: Vec<String>,
     /// Base64 of the SHA-256 of the CA's public key: what Chromium takes for --ignore-certificate-errors-spki-list.
@@ -87,6 +89,11 @@ impl Trust {
         trust.links.push((PathBuf::from(DIRECTORY).join(format!("{hash}.0")), CA.into()));
         trust.directories = found.directories.iter().map(|directory| more(directory, &hash)).collect();
         let hashed = found.directories.iter().filter(|dir| dir.hashed).map(|dir| dir.path.clone());
+        trust.data_base = nss::write(chain);
+        if trust.data_base.is_none() {
+            let why = "the CA's certificates do not fit into a data base of NSS: Chromium does not trust it";
+            trust.warnings.push(why.to_owned());
+        }
         trust.variables = variables::environment(&found.variables, &hashed.collect::<Vec<_>>());
         trust.key_pin = key_pin(authority.certificate());
         trust
