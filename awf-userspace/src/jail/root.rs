@@ -8,14 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    FileType, Mode, OFlags, RawMode, ResolveFlags, fstat, mkdirat, mknodat, openat2, symlinkat,
+    FileType, Mode, OFlags, RawMode, ResolveFlags, fchown, fstat, mkdirat, mknodat, openat2, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
-use rustix::process::{chdir, fchdir, pivot_root, umask};
+use rustix::process::{Gid, Uid, chdir, fchdir, pivot_root, umask};
 
 use super::error::JailError;
 use super::rootfs::{Inode, KernelFs, RootfsPlan, Step};
@@ -76,7 +76,8 @@ impl Building {
                 let (parent, name) = self.parent(at)?;
                 Ok(symlinkat(to, parent.as_fd(), name)?)
             }
-            Step::File { at, content } => self.file(at, content),
+            Step::File { at, content } => self.file(at, content, None),
+            Step::UserFile { at, content, owner } => self.file(at, content, Some(*owner)),
             Step::Bind { from, at, dir, writable, seen } => {
                 let access = if *writable { 0 } else { RDONLY };
                 let source = open_in(self.host.as_fd(), from)?;
@@ -125,10 +126,15 @@ impl Building {
         Ok(mkdirat(parent.as_fd(), name, Mode::from_raw_mode(mode as RawMode))?)
     }
 
-    fn file(&self, at: &Path, content: &[u8]) -> io::Result<()> {
+    /// `owner`: whose alone it is; nobody's: everybody may read it.
+    fn file(&self, at: &Path, content: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
         let (parent, name) = self.parent(at)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(parent.as_fd(), name, flags, Mode::from_raw_mode(0o644))?;
+        let mode = if owner.is_some() { 0o600 } else { 0o644 };
+        let file = rustix::fs::openat(parent.as_fd(), name, flags, Mode::from_raw_mode(mode))?;
+        if let Some((uid, gid)) = owner {
+            fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
         io::Write::write_all(&mut std::fs::File::from(file), content)
     }
 
@@ -172,7 +178,7 @@ impl Building {
         let number = rustix::fs::makedev(major, minor);
         match mknodat(parent.as_fd(), name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), number) {
             Err(Errno::PERM) => {
-                self.file(at, &[])?;
+                self.file(at, &[], None)?;
                 let source = open_in(self.host.as_fd(), at)?;
                 let stat = fstat(&source)?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
@@ -278,7 +284,7 @@ fn describe(step: &Step) -> String {
         Step::Pin { at, .. } => ("keep in place", at),
         Step::Dir { at, .. } => ("make the directory", at),
         Step::Link { at, .. } => ("make the link", at),
-        Step::File { at, .. } => ("make the file", at),
+        Step::File { at, .. } | Step::UserFile { at, .. } => ("make the file", at),
         Step::Cover { at, .. } => ("hide what is at", at),
         Step::Socket { at, .. } => ("show the socket", at),
         Step::Tmpfs { at, .. } => ("mount a tmpfs at", at),

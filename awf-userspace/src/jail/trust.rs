@@ -138,8 +138,12 @@ pub(super) fn verify(checks: &[Check]) -> Result<Option<String>, JailError> {
             Err(source) => return Err(JailError::TrustUnreadable { path: check.at.clone(), source }),
         }
     }
-    let note =
-        || format!("the command's user cannot read {}: whose JVM it is cannot be run", unread.join(", "));
+    let note = || {
+        format!(
+            "the command's user cannot read {}: whose trust it is cannot be run either",
+            unread.join(", ")
+        )
+    };
     Ok((!unread.is_empty()).then(note))
 }
 

@@ -189,7 +189,7 @@ impl Drop for Ground {
 ///
 /// When the state directory cannot be read. What cannot be cleared of one run is logged, and does not keep the
 /// others.
-pub fn reap() -> Result<Reaped, SessionError> {
+pub(super) fn reap() -> Result<Reaped, SessionError> {
     let found = state::find()?;
     let mut reaped = Reaped { living: found.living, ..Reaped::default() };
     for run in found.dead {

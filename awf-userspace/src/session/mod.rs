@@ -6,6 +6,7 @@ mod error;
 mod ground;
 mod join;
 mod limits;
+mod mount_point;
 mod prepare;
 mod run;
 mod selftest;
@@ -17,12 +18,24 @@ mod unix;
 mod view;
 
 pub use error::SessionError;
-pub use ground::{Ground, Reaped, reap};
+pub use ground::{Ground, Reaped};
 pub use run::{Finished, run};
+
+/// Clears what runs left whose awf-bpf is dead.
+///
+/// # Errors
+///
+/// When the state directory cannot be read. What cannot be cleared of one run is logged, and does not keep the
+/// others.
+pub fn reap() -> Result<Reaped, SessionError> {
+    // Not at every start: it looks into the HOMEs of others, and a file system that hangs would hold them all up.
+    mount_point::reap();
+    ground::reap()
+}
 
 /// Clears what dead runs left, and says so only in the log: a start must not fail for another run's sake.
 fn reap_quietly() {
-    match reap() {
+    match ground::reap() {
         Ok(reaped) => {
             reaped.cleared.iter().for_each(|id| log::info!("cleared what run {id} left behind"));
         }

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     SessionError,
+    mount_point::MountPoint,
     startup::StartupFiles,
     tls::Tls,
     unix,
@@ -63,6 +64,7 @@ pub(super) struct Command {
     /// Files that decide over the next run, where nothing keeps them.
     decisive: StartupFiles,
     tls: Option<Tls>,
+    _mount_point: Option<MountPoint>,
 }
 
 /// Decides whom the command of run `id` runs as.
@@ -109,7 +111,8 @@ pub(super) fn command(plan: &SessionPlan, id: &str) -> Result<Command, SessionEr
         trust: &tls.as_ref().map(Tls::in_root).unwrap_or_default(),
         trusted,
     };
-    let root = view::root(plan, of)?;
+    let view = view::root(plan, of)?;
+    let (root, mount_point) = view.map_or((None, None), |view| (Some(view.root), view.mount_point));
     if root.is_none() {
         unix::check_hidden(identity.uid, &allowed)?;
     }
@@ -119,7 +122,19 @@ pub(super) fn command(plan: &SessionPlan, id: &str) -> Result<Command, SessionEr
     let home = Some(&identity.home).filter(|_| !home_on_tmpfs);
     let look = |home: &PathBuf| StartupFiles::look(home, &plan.jail.config_dirs, root.is_none());
     let startup = home.map(look).unwrap_or_default();
-    Ok(Command { identity, home_on_tmpfs, cwd, audit, allowed, sockets, root, startup, decisive, tls })
+    Ok(Command {
+        identity,
+        home_on_tmpfs,
+        cwd,
+        audit,
+        allowed,
+        sockets,
+        root,
+        startup,
+        decisive,
+        tls,
+        _mount_point: mount_point,
+    })
 }
 
 /// The sockets of containers and of other runs.

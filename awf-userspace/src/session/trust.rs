@@ -6,7 +6,7 @@ use crate::{
     ca,
     config::EnvPlan,
     jail::{
-        rootfs::{MoreIn, OverFile, Trust},
+        rootfs::{MoreIn, OverFile, OwnFile, Trust},
         trust::{TrustFile, TrustFiles, TrustLink},
     },
 };
@@ -45,6 +45,11 @@ pub fn in_root(trust: &ca::Trust) -> Trust {
         links: trust.links.clone(),
         over: trust.over.iter().map(over).collect(),
         directories: trust.directories.iter().map(more).collect(),
+        own: trust.data_base.as_ref().map(|content| OwnFile {
+            dir: ca::DATA_BASE.into(),
+            name: ca::DATA_BASE_FILE.into(),
+            content: content.clone(),
+        }),
     }
 }
 

@@ -6,14 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{SessionError, unix};
+use super::{
+    SessionError,
+    mount_point::{MountPoint, User},
+    unix,
+};
 use crate::{
     config::{Chroot, SessionPlan},
     jail::{
         Identity,
         accounts::Accounts,
         hide,
-        rootfs::{Home, Own, RootfsPlan, Trust, UserMount, Wanted},
+        rootfs::{Facts, Home, Own, RootfsPlan, Trust, UserMount, Wanted},
         survey,
     },
 };
@@ -42,16 +46,28 @@ pub(super) struct For<'a> {
     pub(super) trusted: &'a [PathBuf],
 }
 
+/// The root to build, and what of the host's HOME it needs for as long as it lasts.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) root: RootfsPlan,
+    pub(super) mount_point: Option<MountPoint>,
+}
+
 /// The root to build, or none with `--chroot off`.
 ///
 /// # Errors
 /// What is wrong with the mounts, all of it; or the mount table cannot be read.
-pub(super) fn root(plan: &SessionPlan, of: For<'_>) -> Result<Option<RootfsPlan>, SessionError> {
+pub(super) fn root(plan: &SessionPlan, of: For<'_>) -> Result<Option<View>, SessionError> {
     if plan.jail.chroot == Chroot::Off {
         return Ok(None);
     }
     let wanted = wanted(plan, of)?;
-    let facts = survey::look(&wanted).map_err(SessionError::MountTable)?;
+    let look = || survey::look(&wanted).map_err(SessionError::MountTable);
+    let mut facts = look()?;
+    let mount_point = mount_point(&wanted, &facts);
+    if mount_point.as_ref().is_some_and(|point| point.is_new) {
+        facts = look()?;
+    }
     unix::check_same(&wanted.unix, of.allowed, |path| facts.entries.get(path).cloned())?;
     let root = RootfsPlan::new(&wanted, &facts).map_err(SessionError::Mounts)?;
     root.notes.iter().for_each(|note| log::info!("{note}"));
@@ -59,7 +75,17 @@ pub(super) fn root(plan: &SessionPlan, of: For<'_>) -> Result<Option<RootfsPlan>
     if !unseen.is_empty() {
         log::info!("the command does not see {} of PATH (--mount shows it)", unseen.join(", "));
     }
-    Ok(Some(root))
+    Ok(Some(View { root, mount_point }))
+}
+
+/// The directory in HOME that the user's own file of the run's CA lies over. Without it most of what the command runs
+/// trusts the CA all the same.
+fn mount_point(wanted: &Wanted, facts: &Facts) -> Option<MountPoint> {
+    let own = wanted.trust.own.as_ref()?;
+    let home = wanted.own_home(facts)?;
+    let made = MountPoint::new(&home, &own.dir, User { uid: wanted.uid, gid: wanted.gid });
+    let warn = |e: &String| log::warn!("{e}: Chromium does not trust the run's CA (docs/trust.md)");
+    made.inspect_err(warn).ok()
 }
 
 /// Directories of `path` that are there and not inside.

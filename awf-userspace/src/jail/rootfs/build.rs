@@ -92,7 +92,7 @@ pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<RootfsPlan, Vec<Roo
     }
     kernel_file_systems(&mut root, facts);
     wanted.etc.iter().for_each(|(path, content)| etc(&mut root, path, content, wanted));
-    let checks = trust::apply(&mut root, &wanted.trust, &mut notes);
+    let checks = trust::apply(&mut root, wanted, &mut notes);
     let mut plan =
         RootfsPlan { steps: root.steps, checks, notes, areas: root.areas, ..RootfsPlan::default() };
     let walks = wanted.sockets.iter().filter_map(|path| facts.walk(path));
@@ -167,7 +167,7 @@ fn homes(wanted: &Wanted, facts: &Facts, root: &Root<'_>, notes: &mut Vec<String
 }
 
 /// Whether `path` holds more than one user's files, by its name or by what is mounted there (another /proc).
-fn is_foreign(path: &Path, facts: &Facts) -> bool {
+pub(super) fn is_foreign(path: &Path, facts: &Facts) -> bool {
     check::is_reserved(path) || facts.is_kernels(path)
 }
 

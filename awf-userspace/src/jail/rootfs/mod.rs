@@ -26,7 +26,7 @@ use super::trust::Check;
 pub use area::Area;
 pub use facts::{Entry, Facts, Inode, Kind, MountPoint, Walk, walk};
 pub use startup::watched_files;
-pub use trust::{MoreIn, OverFile, Trust};
+pub use trust::{MoreIn, OverFile, OwnFile, Trust};
 pub use wanted::{Home, Own, UserMount, Wanted};
 
 /// One thing to make in the new root. `at` is where, as CMD will see it; `seen` what the host had there when it was
@@ -52,6 +52,14 @@ pub enum Step {
         at: PathBuf,
         #[serde(with = "base64_bytes")]
         content: Vec<u8>,
+    },
+    /// A file of ours for CMD's user alone, and its own.
+    UserFile {
+        #[serde(with = "os_path")]
+        at: PathBuf,
+        #[serde(with = "base64_bytes")]
+        content: Vec<u8>,
+        owner: (u32, u32),
     },
     /// The host's `from` with all that is mounted below it.
     Bind {

@@ -104,6 +104,22 @@ impl<'a> Root<'a> {
         self.areas.push(Area { at: at.into(), from: None, backing: None, writable: true });
     }
 
+    /// Over what the host has at `at`.
+    pub(super) fn tmpfs_over(&mut self, at: &Path, mode: u32, owner: (u32, u32), size: u8) {
+        self.steps.push(Step::Tmpfs { at: at.into(), mode, owner, size });
+        self.areas.push(Area { at: at.into(), from: None, backing: None, writable: true });
+    }
+
+    /// Whether `at` is a file system in memory that CMD may write to.
+    pub(super) fn is_memory(&self, at: &Path) -> bool {
+        covering(&self.areas, at).is_some_and(|area| area.from.is_none() && area.writable)
+    }
+
+    /// Whether CMD sees at `at` what the host has there, under its own name.
+    pub(super) fn shows_own(&self, at: &Path) -> bool {
+        covering(&self.areas, at).is_some_and(|area| area.host(at).as_deref() == Some(at))
+    }
+
     pub(super) fn bind(&mut self, from: &Path, at: &Path, dir: bool, writable: bool) -> Result<(), NoPlace> {
         self.place(at, dir)?;
         let seen = self.facts.inode(from);
@@ -171,6 +187,12 @@ impl<'a> Root<'a> {
         }
         self.made.insert(at.into());
         self.steps.push(Step::File { at: self.written_at(at), content: content.into() });
+    }
+
+    /// A file of CMD's user, in a file system of ours.
+    pub(super) fn user_file(&mut self, at: &Path, content: &[u8], owner: (u32, u32)) {
+        self.made.insert(at.into());
+        self.steps.push(Step::UserFile { at: at.into(), content: content.into(), owner });
     }
 
     /// Where `path` leads as CMD sees it, if it leads anywhere.

@@ -125,6 +125,7 @@ fn everything_is_made_before_something_is_mounted_in_it() {
             Step::Dir { at, .. }
             | Step::Link { at, .. }
             | Step::File { at, .. }
+            | Step::UserFile { at, .. }
             | Step::Device { at, .. } => (at, false),
             Step::Kernel { what: KernelFs::Cgroup, .. } => continue,
             Step::Bind { at, .. } | Step::Tmpfs { at, .. } | Step::Kernel { at, .. } => (at, true),

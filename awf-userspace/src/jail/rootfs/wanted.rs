@@ -3,7 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{narrow, secrets, startup::startup_files, trust::Trust};
+use super::{
+    build::is_foreign,
+    facts::{Facts, Kind},
+    narrow, secrets,
+    startup::startup_files,
+    trust::Trust,
+};
 
 /// What CMD is to have; all paths absolute.
 #[derive(Clone, Debug)]
@@ -88,6 +94,13 @@ pub(super) const SYSTEM: &[&str] = &[
 ];
 
 impl Wanted {
+    /// HOME, without links, if it is a directory of the host's, shown to CMD's user, and that user's.
+    pub fn own_home(&self, facts: &Facts) -> Option<PathBuf> {
+        let Home::Host(home) = &self.home else { return None };
+        let walk = facts.walk(home).filter(|walk| walk.kind == Kind::Directory && walk.uid == self.uid)?;
+        (!is_foreign(&walk.path, facts)).then_some(walk.path)
+    }
+
     /// What must be looked at, each followed to where it leads.
     pub fn paths(&self) -> Vec<PathBuf> {
         let system = SYSTEM.iter().map(PathBuf::from);
@@ -100,7 +113,7 @@ impl Wanted {
         all.extend(secrets::of(self));
         all.extend(self.allow_write.iter().flatten().flat_map(|path| narrow::sources(path, self)));
         all.extend(self.keep.iter().chain(&self.unix).cloned());
-        all.extend(self.trust.targets().flat_map(|path| narrow::sources(path, self)));
+        all.extend(self.trust.targets(self.home.path()).flat_map(|path| narrow::sources(&path, self)));
         if let Home::Host(home) = &self.home {
             all.extend(startup_files(home, &self.config_dirs));
         }

@@ -15,6 +15,7 @@ fn with(over: &[&str]) -> Wanted {
         links: vec![("/run/awf-bpf/tls/certs/abcd.0".into(), CA.into())],
         over: over.iter().map(one).collect(),
         directories: Vec::new(),
+        own: None,
     };
     wanted
 }
@@ -118,4 +119,97 @@ fn a_directory_is_shown_with_one_more_name() {
         at(&|step| matches!(step, Step::Cover { at, dir: true, .. } if at == Path::new("/etc/ssl/certs")));
     assert!(over < again && links.iter().all(|link| *link < seen), "the bundle is in what is seen again");
     assert_eq!(checked(&plan).last().unwrap(), "/etc/ssl/certs/abcd.0");
+}
+
+const OWN: &str = "/home/u/.pki/nssdb";
+
+fn with_own() -> Wanted {
+    let mut wanted = with(&[]);
+    let own = OwnFile { dir: ".pki/nssdb".into(), name: "cert9.db".into(), content: b"db".to_vec() };
+    wanted.trust.own = Some(own);
+    wanted
+}
+
+/// Where the user's own file is made, after a tmpfs for it, and that it is looked at.
+fn own(plan: &RootfsPlan) -> Option<String> {
+    let at = |want: &dyn Fn(&Step) -> bool| plan.steps.iter().position(want);
+    let is_file = |step: &Step| matches!(step, Step::UserFile { owner: (1000, 1000), .. });
+    let Some(file) = at(&is_file) else {
+        assert!(!checked(plan).iter().any(|path| path.ends_with("cert9.db")));
+        assert_eq!(plan.notes.iter().filter(|note| note.contains("Chromium")).count(), 1, "{:?}", plan.notes);
+        return None;
+    };
+    let Step::UserFile { at: path, .. } = &plan.steps[file] else { unreachable!() };
+    let dir = path.parent().unwrap();
+    let tmpfs =
+        at(&|step| matches!(step, Step::Tmpfs { at, mode: 0o700, owner: (1000, 1000), .. } if at == dir));
+    assert!(tmpfs.unwrap() < file, "{:#?}", plan.steps);
+    let check = plan.checks.iter().find(|check| check.at == *path).expect("it is looked at");
+    assert!(check.optional);
+    Some(dir.display().to_string())
+}
+
+#[test]
+fn a_data_base_lies_over_the_users_or_in_a_home_in_memory() {
+    let plan = on(&with_own(), &["/home/u/.pki/nssdb/"]);
+    assert_eq!(own(&plan).as_deref(), Some(OWN));
+    assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+    // One that has something is said to be hidden.
+    let plan = on(&with_own(), &["/home/u/.pki/nssdb/cert9.db"]);
+    assert_eq!(own(&plan).as_deref(), Some(OWN));
+    assert!(plan.notes.concat().contains(&format!("--mount {OWN}:{OWN}")), "{:?}", plan.notes);
+    // HOME by a link.
+    let mut linked = with_own();
+    linked.home = Home::Host("/home/link".into());
+    let plan = on(&linked, &["/home/link -> u", "/home/u/.pki/nssdb/"]);
+    assert_eq!(own(&plan).as_deref(), Some(OWN));
+    let mut memory = with_own();
+    for home in [Home::Memory("/run/awf-bpf/home".into()), Home::Host("/home/gone".into())] {
+        memory.home = home.clone();
+        assert_eq!(own(&on(&memory, &[])), Some(format!("{}/.pki/nssdb", home.path().display())));
+    }
+}
+
+/// Nothing is made in HOME, no link in it followed, and what was asked for stays.
+#[test]
+fn where_there_is_no_place_for_it_there_is_no_data_base() {
+    let none: [&[&str]; 7] = [
+        &[],
+        &["/home/u/.pki/"],
+        &["/home/u/.pki/nssdb"],
+        &["=/home/u/.pki/nssdb"],
+        &["/home/u/.pki -> ../v/.pki", "/home/v/.pki/nssdb/"],
+        &["/home/u/.pki -> proj/pki", "/home/u/proj/pki/nssdb/"],
+        &["/home/u/.pki/nssdb -> /etc/ssl", "/etc/ssl/"],
+    ];
+    for entries in none {
+        assert_eq!(own(&on(&with_own(), entries)), None, "{entries:?}");
+    }
+    let asked_for = [
+        "/home/u/.pki:/home/u/.pki",
+        "/data/pki:/home/u/.pki/nssdb",
+        "/home/u/.pki/nssdb:/home/u/.pki/nssdb",
+    ];
+    for text in asked_for {
+        let mut wanted = with_own();
+        wanted.mounts = vec![mount(text)];
+        assert_eq!(own(&on(&wanted, &["/home/u/.pki/nssdb/", "/data/pki/"])), None, "{text}");
+    }
+    let mut not_shown = with_own();
+    not_shown.home = Home::Host("/root".into());
+    assert_eq!(own(&on(&not_shown, &["/root/.pki/nssdb/"])), None);
+}
+
+#[test]
+fn only_a_home_of_the_users_own_may_have_something_made_in_it() {
+    let own = |home: &str, entries: &[&str]| {
+        let wanted = Wanted { home: Home::Host(home.into()), ..wanted() };
+        wanted.own_home(&host(&[MERGED, entries].concat()))
+    };
+    assert_eq!(own("/home/u", &[]), Some("/home/u".into()));
+    assert_eq!(own("/home/link", &["/home/link -> u"]), Some("/home/u".into()));
+    for (home, entries) in [("/srv/root's", "/srv/root's/"), ("/home", "/home/"), ("/home/f", "/home/f")] {
+        assert_eq!(own(home, &[entries]), None, "{home}");
+    }
+    assert_eq!(own("/home/gone", &[]), None);
 }
