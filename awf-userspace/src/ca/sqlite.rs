@@ -237,18 +237,16 @@ json.dump([read(file) for file in sys.stdin.buffer.read().split()], sys.stdout)"
         assert!(written(&[row(1, 40_000), row(2, 30_000)]).is_none());
     }
 
-    /// Lengths at random, by a generator whose seed is said when it fails.
+    /// Lengths as a generator has them (xorshift), the same ones each time.
     #[test]
     fn rows_at_random_come_back() {
-        let seed = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1;
-        let mut state = seed;
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut random = |below: u64| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             state % below
         };
-        println!("seed {seed}");
         let mut table = || (1..=random(6) as u32).map(|key| (key, random(6000) as usize)).collect::<Vec<_>>();
         let tables: Vec<_> = (0..60).map(|_| table()).collect();
         let rows = |table: Vec<(u32, usize)>| table.into_iter().map(|(key, blob)| row(key, blob)).collect();

@@ -1,6 +1,6 @@
 //! What CMD's root file system consists of: pure, from what is known of the host and what is wanted to a list of
 //! steps that `jail::root` carries out in this order. Nothing is written on the host: every mount point is ours or
-//! exists already.
+//! exists already (`session::mount_point` makes the one that may be missing).
 
 mod area;
 mod build;

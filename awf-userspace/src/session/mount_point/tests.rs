@@ -155,7 +155,8 @@ fn what_a_killed_run_made_is_removed_by_the_next_or_by_gc() {
 /// Each is refused by name, and what it leads to is as it was.
 #[test]
 fn a_hostile_home_leads_nowhere() {
-    let make: [(&str, &str, &dyn Fn(&Lab)); 10] = [
+    type Make<'a> = &'a dyn Fn(&Lab);
+    let make: [(&str, &str, Make<'_>); 10] = [
         ("link", ".pki", &|lab| symlink(lab.0.join("other"), lab.home().join(".pki")).unwrap()),
         ("roots", ".pki", &|lab| symlink(lab.0.join("roots"), lab.home().join(".pki")).unwrap()),
         ("etc", ".pki", &|lab| symlink("/etc", lab.home().join(".pki")).unwrap()),
