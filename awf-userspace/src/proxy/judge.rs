@@ -40,9 +40,7 @@ impl Mode {
             Self::Connected(_, port) | Self::Secure { place: Place { port, .. }, .. } => *port,
         }
     }
-}
 
-impl Mode {
     pub(super) fn scheme(&self) -> Scheme {
         match self {
             Self::Secure { .. } => Scheme::Https,
@@ -74,6 +72,9 @@ pub(super) fn judge(
     parts: &mut Parts,
     entry: &mut Entry,
 ) -> Result<Judged, Refusal> {
+    if let Mode::Secure { place, .. } = mode {
+        entry.record.url = Some(asked(place, &to, parts));
+    }
     let (at, port) = match mode {
         Mode::Explicit if to.form == Form::Origin => return Err(astray(&to)),
         Mode::Explicit => (None, to.port.unwrap_or(80)),
@@ -111,6 +112,14 @@ pub(super) fn judge(
         judge_url(link, mode, named.as_ref(), &mut route, parts)?;
     }
     Ok(Judged { host, route })
+}
+
+/// The URL inside TLS that ends here, of what is refused too.
+fn asked(place: &Place, to: &Destination, parts: &Parts) -> String {
+    let (host, port) = (to.host.as_ref().unwrap_or(&place.host), to.port.unwrap_or(place.port));
+    let authority = request::host_value(host, port, Scheme::Https.port());
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    format!("{}://{authority}{target}", Scheme::Https.as_str())
 }
 
 /// Judges the URL, and puts the target that was judged in place of the one received.

@@ -146,7 +146,11 @@ async fn a_refused_name_is_answered_in_http() {
         let answer = ask(&mut client, &request).await;
         let body = refusal(&answer, 403, "not_in_allowlist");
         assert_eq!(body["host"], "denied.test");
-        assert_eq!(lab.record().await.reason, Reason::NotInAllowlist);
+        let record = lab.record().await;
+        assert_eq!(record.reason, Reason::NotInAllowlist);
+        // What was asked for is on record, too.
+        assert_eq!((record.method.as_deref(), record.status), (Some("GET"), Some(403)));
+        assert_eq!(record.url, Some(format!("https://denied.test:{port}/secret?x=1")));
         untouched(&server).await;
     }
 }
