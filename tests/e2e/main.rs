@@ -1,6 +1,7 @@
 //! The promises of awf-bpf, one file each, shown with real clients against the lab. One binary: linking is slow.
 
 mod audit;
+mod chromium;
 mod clients;
 mod denial;
 mod distrusted;
