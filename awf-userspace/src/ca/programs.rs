@@ -72,7 +72,7 @@ pub const PROGRAMS: &[Program] = &[
     interpreter("dotnet", &["dotnet"], &["SSL_CERT_FILE", "SSL_CERT_DIR"], true, &[]),
     interpreter("julia", &["julia"], &["JULIA_SSL_CA_ROOTS_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"], true, &[]),
     program("mix", &["mix"], &["HEX_CACERTS_PATH"], true, &[]),
-    program("chromium", &["chromium", "chromium-browser", "chrome", "google-chrome", "google-chrome-stable", "headless_shell", "chrome-headless-shell", "msedge", "brave"], &[], false, &[]),
+    program("chromium", &["chromium", "chromium-browser", "chrome", "google-chrome", "google-chrome-stable", "headless_shell", "chrome-headless-shell", "chromium-headless-shell", "msedge", "brave"], &[], false, &[]),
     program("firefox", &["firefox", "firefox-bin", "firefox-esr"], &[], false, &[]),
 ];
 

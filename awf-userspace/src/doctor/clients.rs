@@ -67,8 +67,8 @@ file_get_contents(getenv("NAMED") . "/", false, stream_context_create(["socket" 
     client("perl LWP", "perl -MLWP::UserAgent -MLWP::Protocol::https -e 'print LWP::UserAgent->VERSION'",
         r#"perl -MLWP::UserAgent -e '$r = LWP::UserAgent->new->get("$ENV{URL}/"); die $r->status_line unless $r->is_success'"#),
     client("dotnet", "dotnet --version", r#"dotnet package search x --source "$NAMED/index.json""#),
-    client("chromium", "b=$(command -v chromium chromium-browser google-chrome google-chrome-stable | head -n 1); \"${b:-false}\" --version",
-        r#"b=$(command -v chromium chromium-browser google-chrome google-chrome-stable | head -n 1)
+    client("chromium", "b=$(command -v chromium chromium-browser google-chrome google-chrome-stable chromium-headless-shell | head -n 1); \"${b:-false}\" --version",
+        r#"b=$(command -v chromium chromium-browser google-chrome google-chrome-stable chromium-headless-shell | head -n 1)
 "$b" --headless --no-sandbox --disable-gpu --disable-features=EncryptedClientHello --user-data-dir="$T" --dump-dom "$URL/""#),
 ];
 

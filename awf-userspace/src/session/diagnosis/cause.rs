@@ -109,8 +109,8 @@ impl<'a> Cause<'a> {
                 crate::ca::CA
             ),
             Self::Own => format!(
-                "{name} reads a data base of NSS alone (~/.pki/nssdb): start it with \
-                 --ignore-certificate-errors-spki-list={}",
+                "{name} reads a data base of NSS alone, which the command's HOME has in a root of its own (~/.pki/nssdb): \
+                 leave HOME as it is and --chroot off out, or start it with --user-data-dir=DIR --ignore-certificate-errors-spki-list={}",
                 facts.key_pin
             ),
         }
