@@ -18,6 +18,7 @@ pub const PROPERTIES: &[(&str, Property)] = &[
     ("request_head", proxy::fuzzing::head),
     ("rule", policy::fuzzing::rule),
     ("rules", policy::fuzzing::rules),
+    ("url", policy::fuzzing::url),
 ];
 
 /// The property of that name.

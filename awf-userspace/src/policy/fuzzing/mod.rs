@@ -3,8 +3,10 @@
 
 mod list;
 mod rule;
+mod url;
 
 pub use self::{
     list::rules,
     rule::{host, rule},
+    url::url,
 };
