@@ -1,6 +1,6 @@
 //! One connection of the command, from accept to its record.
 
-use std::{os::fd::AsFd, sync::Arc, time::Duration};
+use std::{net::IpAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, sync::watch};
 
@@ -252,8 +252,11 @@ pub(super) async fn tls_opened(
     let (context, policy) = (&link.context, &link.context.policy);
     let by_name = place.as_ref().is_some_and(|place| policy.filters_urls(&place.host, place.port));
     let must = by_name || opened.as_ref().is_ok_and(|(route, _)| route.urls);
-    let covers =
-        |place: &Place| context.interception.as_ref().is_some_and(|all| all.covers(place, &opened, must));
+    let given = |ip: IpAddr| context.resolver.names_of(ip.to_canonical());
+    let covers = |place: &Place| {
+        let dialled = opened.as_ref().map(|(route, _)| &route.dial);
+        context.interception.as_ref().is_some_and(|all| all.covers(place, dialled, must, given))
+    };
     match (place.filter(covers), opened) {
         (Some(place), opened) => Box::pin(intercept::serve(link, client, place, opened, entry)).await,
         // Not to be looked into after all: never passed through.
@@ -290,6 +293,7 @@ pub(super) async fn http(
     kept: Option<Kept>,
 ) -> Option<Tunnel> {
     entry.speaks_http();
+    mode.settle(&link.context, &mut entry);
     match http1::serve(link, client.into(), mode, entry, kept).await? {
         Next::Tunnel(tunnel) => Some(tunnel),
         Next::Relay { client, upstream, entry } => {

@@ -95,8 +95,14 @@ pub(super) struct Unheard {
 impl Unheard {
     /// Puts it into the record, if that is how it went.
     pub(super) fn note(&self, entry: &mut Entry) {
-        if let Some(Some(how)) = self.word.0.get() {
-            note(how, true, self.refusal.as_ref(), entry);
+        match self.word.0.get() {
+            Some(Some(how)) => note(how, true, self.refusal.as_ref(), entry),
+            // It was we who closed what nothing was said on: there is no half of a request head.
+            None if entry.record.reason == Reason::Malformed => {
+                entry.record.decision = Decision::Allow;
+                entry.fail(Reason::NothingSent);
+            }
+            _ => {}
         }
     }
 }

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     audit::Decision,
     ca::Leaves,
-    policy::{DomainName, Host, Protocol, Reason},
+    policy::{Denied, DomainName, Host, Protocol, Reason},
 };
 
 /// Which TLS ends here.
@@ -109,10 +109,23 @@ impl Interception {
         Self { met: Some(Box::new(met)), ..self }
     }
 
-    /// Whether what was `opened` or refused at `place` is looked into. `must`: whatever is spared.
-    pub(super) fn covers<T>(&self, place: &Place, opened: &Result<T, Refusal>, must: bool) -> bool {
-        let refused = opened.as_ref().is_err_and(|refusal| refusal.decision == Decision::Deny);
-        refused || self.takes(place, must)
+    /// Whether what was refused at `place` is looked into, or allowed and `dialled`. Any name can be said to an address
+    /// that is allowed as such: to be spared by it takes an address that was `given` for it. `must`: whatever is spared.
+    pub(super) fn covers(
+        &self,
+        place: &Place,
+        dialled: Result<&Host, &Refusal>,
+        must: bool,
+        given: impl Fn(IpAddr) -> Vec<DomainName>,
+    ) -> bool {
+        let leads = |ip: IpAddr, name: &DomainName| {
+            (self.spared)(&Host::Ip(ip), place.port) || given(ip).contains(name)
+        };
+        match (dialled, &place.host) {
+            (Err(refusal), _) if refusal.decision == Decision::Deny => true,
+            (Ok(Host::Ip(ip)), Host::Name(name)) if !leads(*ip, name) => self.is_of_all(),
+            _ => self.takes(place, must),
+        }
     }
 
     /// Whether what is allowed at `place` is looked into. `must`: whatever is spared.
@@ -150,8 +163,8 @@ pub(super) async fn serve(
     let client = Replay::new(client, Arc::clone(&link.activity));
     let hello = match timeout(time, LazyConfigAcceptor::new(Acceptor::default(), client)).await {
         Ok(Ok(hello)) => hello,
-        Ok(Err(error)) => return broken(&error, entry),
-        Err(_) => return late(time, entry),
+        Ok(Err(error)) => return broken(&error, opened.as_ref().err(), entry),
+        Err(_) => return late(time, opened.as_ref().err(), entry),
     };
     let at = place.at;
     let other = link.context.decide(Some(&place.host), at, place.port, Protocol::Other).err();
@@ -203,12 +216,8 @@ pub(super) async fn serve(
             }
             None => return distrusted(&error, refusal.as_ref(), entry),
         },
-        Err(_) => return late(time, entry),
+        Err(_) => return late(time, refusal.as_ref(), entry),
     };
-    if let Some(refusal) = &refusal {
-        // Until requests have records of their own.
-        refusal.note(&mut entry);
-    }
     let towards = Towards { secure: Arc::clone(&interception.secure), host: place.host.clone() };
     let link = Link { secure: Some(Arc::new(towards)), ..link.clone() };
     let word = Arc::<FirstWord>::default();
@@ -294,13 +303,22 @@ fn offered<'a>(alpn: Option<impl Iterator<Item = &'a [u8]>>) -> Option<Alpn> {
     }
 }
 
-fn broken(error: &io::Error, mut entry: Entry) -> Option<Tunnel> {
-    entry.deny(&denied(Reason::Malformed, format!("the TLS handshake: {error}")));
-    None
+/// The command did not shake hands.
+fn broken(error: &io::Error, refusal: Option<&Refusal>, entry: Entry) -> Option<Tunnel> {
+    unshaken(denied(Reason::Malformed, format!("the TLS handshake: {error}")), refusal, entry)
 }
 
-fn late(time: Duration, mut entry: Entry) -> Option<Tunnel> {
-    entry.deny(&denied(Reason::HeadTimeout, format!("the TLS handshake was not done within {time:?}")));
+fn late(time: Duration, refusal: Option<&Refusal>, entry: Entry) -> Option<Tunnel> {
+    let message = format!("the TLS handshake was not done within {time:?}");
+    unshaken(denied(Reason::HeadTimeout, message), refusal, entry)
+}
+
+/// What the policy said of its host counts for more.
+fn unshaken(denied: Denied, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Tunnel> {
+    match refusal.filter(|refusal| refusal.decision == Decision::Deny) {
+        Some(refusal) => refusal.note(&mut entry),
+        None => entry.deny(&denied),
+    }
     None
 }
 
@@ -308,7 +326,7 @@ fn late(time: Duration, mut entry: Entry) -> Option<Tunnel> {
 fn distrusted(error: &io::Error, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Tunnel> {
     match distrust::parting(error) {
         Some(how) => distrust::note(how, false, refusal, &mut entry),
-        None => return broken(error, entry),
+        None => return broken(error, refusal, entry),
     }
     None
 }

@@ -6,7 +6,7 @@ use http::{request::Parts, uri::PathAndQuery};
 
 use super::{
     connection::Link,
-    context::{Route, denied},
+    context::{Context, Route, denied},
     deny::Refusal,
     entry::Entry,
     intercept::Place,
@@ -45,6 +45,20 @@ impl Mode {
         match self {
             Self::Secure { .. } => Scheme::Https,
             _ => Scheme::Http,
+        }
+    }
+
+    /// Where every request is refused, a connection without any was for what is refused.
+    pub(super) fn settle(&self, context: &Context, entry: &mut Entry) {
+        match self {
+            Self::Secure { refusal: Some(refusal), .. } => refusal.note(entry),
+            // A CONNECT is heard out even so.
+            Self::Connected(host, port) => {
+                if let Err(denied) = context.decide_any(host, *port) {
+                    entry.deny(&denied);
+                }
+            }
+            _ => {}
         }
     }
 

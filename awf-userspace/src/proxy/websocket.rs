@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONTENT_LENGTH, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION},
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Limited};
@@ -122,10 +122,24 @@ fn upgrading(request: Request<()>) -> Result<Request<Passing>, Refusal> {
     for (name, value) in [(HOST, host), (SEC_WEBSOCKET_KEY, key)] {
         parts.headers.insert(name, value);
     }
+    // There is no body: what follows the head is the WebSocket's.
+    parts.headers.remove(CONTENT_LENGTH);
+    join_cookies(&mut parts.headers)?;
     parts.headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
     request::mark_websocket(&mut parts.headers);
     parts.version = Version::HTTP_11;
     Ok(Request::from_parts(parts, Passing::empty()))
+}
+
+/// HTTP/2 may have them in several lines, HTTP/1.1 has one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let all: Vec<_> = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes).collect();
+    if all.len() > 1 {
+        let one = HeaderValue::from_bytes(&all.join(&b"; "[..]));
+        let bad = |_| Refusal::bad_request(denied(Reason::Malformed, "the cookies are not valid"));
+        headers.insert(COOKIE, one.map_err(bad)?);
+    }
+    Ok(())
 }
 
 impl Server {

@@ -39,6 +39,10 @@ pub(super) fn roots(authority: &Authority) -> RootCertStore {
 }
 
 pub(super) async fn lab(port: u16, rules: &[&str], pki: &Pki, scope: Scope) -> Lab {
+    lab_with(port, rules, pki, scope, quick()).await
+}
+
+pub(super) async fn lab_with(port: u16, rules: &[&str], pki: &Pki, scope: Scope, limits: Limits) -> Lab {
     let rule = |text: &&str| {
         let text = text.replace("$P", &port.to_string());
         Rule::parse(&text, List::Allow, Place::Flag("--allow-domains")).unwrap()
@@ -46,7 +50,7 @@ pub(super) async fn lab(port: u16, rules: &[&str], pki: &Pki, scope: Scope) -> L
     let rules = rules.iter().chain(&["127.0.0.1:$P", "[::1]:$P"]).map(rule).collect::<Vec<_>>();
     let interception = Some(pki.interception(scope));
     let listener = listener().await.0;
-    Lab::intercepting(listener, Policy::new(rules), UpstreamProxies::default(), interception, quick())
+    Lab::intercepting(listener, Policy::new(rules), UpstreamProxies::default(), interception, limits)
 }
 
 pub(super) type Client = client::TlsStream<TcpStream>;

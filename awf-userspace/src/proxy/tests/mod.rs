@@ -12,6 +12,7 @@ mod full;
 mod h2c;
 mod host_ports;
 mod http;
+mod inside;
 mod intercept;
 mod life;
 mod other;
