@@ -9,6 +9,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt, fs,
     io::{self, Read as _},
+    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
 };
 
@@ -205,7 +206,7 @@ impl Found {
     }
 
     fn take(&mut self, name: &str, effect: Effect, path: &Path, contents: &Contents) {
-        let (count, broken, path) = (contents.certificates.len(), contents.broken, path.to_owned());
+        let (count, broken) = (contents.certificates.len(), contents.broken);
         if broken > 0 || count == 0 && effect != Effect::Directories {
             let what = if count == 0 {
                 "no certificate".to_owned()
@@ -221,7 +222,8 @@ impl Found {
         if effect == Effect::Adds {
             self.added.add(&contents.certificates);
         }
-        self.files.push(path);
+        self.files.push(path.to_owned());
+        self.files.extend(links_out_of(path));
     }
 
     /// Stores that JVMs are told to read instead of their own.
@@ -260,14 +262,16 @@ impl Found {
     }
 }
 
-/// The content of a regular file. Opening a FIFO or a device neither blocks nor does anything.
+/// The content of a regular file. Nothing else is opened: a FIFO would let its writer go on, a tape be rewound, and a
+/// watchdog begin to wait; and what is in HOME may be a link that somebody else's command left there.
 pub(super) fn file(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let meta = file.metadata()?;
-    if !meta.is_file() {
+    let there = fs::File::from(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?);
+    if !there.metadata()?.is_file() {
         return Err(io::Error::other("it is no file"));
     }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let same = format!("/proc/self/fd/{}", there.as_raw_fd());
+    let file = fs::File::from(rustix::fs::open(same, flags, Mode::empty())?);
     let mut bytes = Vec::new();
     file.take(MOST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST {
@@ -290,6 +294,14 @@ fn of_directory(dir: &Path) -> io::Result<Contents> {
         }
     }
     Ok(Contents { certificates: all.certificates().to_vec(), broken: 0 })
+}
+
+/// What is a link in `dir` and elsewhere in truth, if that is a directory.
+fn links_out_of(dir: &Path) -> Vec<PathBuf> {
+    let Ok(real) = fs::canonicalize(dir) else { return Vec::new() };
+    let all = places::names(dir).unwrap_or_default().into_iter().map(|name| dir.join(name));
+    let elsewhere = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|to| to.parent() != Some(&real));
+    all.filter(|path| path.is_symlink() && elsewhere(path)).collect()
 }
 
 fn directory(path: &Path, hashed: bool) -> io::Result<Directory> {

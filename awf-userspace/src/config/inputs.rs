@@ -168,6 +168,13 @@ fn read_open(file: File) -> Result<Bytes, String> {
 /// With room from the start: no part of it is left behind where it grew.
 fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
+    let meta = file.metadata().map_err(|error| error.to_string())?;
+    let roots_alone = meta.uid() == 0 && meta.mode() & 0o077 == 0;
+    if meta.nlink() > 1 && !roots_alone {
+        return Err(
+            "the file has another name (a hard link), by which the command could read it: copy it".into()
+        );
+    }
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY as usize + 1));
     fill(file, &mut bytes, MAX_KEY)?;
     Ok(bytes)

@@ -72,6 +72,10 @@ file_get_contents(getenv("NAMED") . "/", false, stream_context_create(["socket" 
 "$b" --headless --no-sandbox --disable-gpu --disable-features=EncryptedClientHello --user-data-dir="$T" --dump-dom "$URL/""#),
 ];
 
+/// Where doctor is called there may be anybody's files, and some clients run those: Python any `ssl.py`, uv a `.venv`, bun
+/// what `bunfig.toml` says.
+const APART: &str = "T=$(mktemp -d) && export T && cd \"$T\" && trap 'rm -rf \"$T\"' EXIT || exit\n";
+
 /// Prints `NUMBER VERSION` of those that are there.
 pub(super) fn look() -> String {
     let one = |(number, client): (usize, &Client)| {
@@ -81,12 +85,12 @@ pub(super) fn look() -> String {
             quoted(client.version)
         )
     };
-    CLIENTS.iter().enumerate().map(one).collect::<String>() + "true"
+    APART.to_owned() + &CLIENTS.iter().enumerate().map(one).collect::<String>() + "true"
 }
 
 /// Fetches.
 pub(super) fn fetch(client: &Client) -> String {
-    format!("T=$(mktemp -d) && export T && trap 'rm -rf \"$T\"' EXIT || exit\n{}\n", client.fetch)
+    format!("{APART}{}\n", client.fetch)
 }
 
 fn quoted(text: &str) -> String {

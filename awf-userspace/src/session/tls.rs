@@ -63,7 +63,8 @@ impl Tls {
         log::info!("TLS is intercepted by a CA with the SHA-256 fingerprint {}", authority.fingerprint());
         let found = trust::look(&plan.env, home, here);
         let trust = ca::Trust::new(&authority, &found);
-        trust.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        // Paths in it may be those of directories that an earlier command made: each is one line.
+        trust.warnings.iter().for_each(|warning| log::warn!("{}", warning.replace('\n', "?")));
         let covered = if plan.jail.chroot == Chroot::Auto { &*found.bundles } else { &[] };
         let settings = ca::settings(home, here, covered, plan.jail.chroot == Chroot::Auto);
         settings.iter().for_each(|setting| log::warn!("{setting}"));

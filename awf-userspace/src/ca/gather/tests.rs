@@ -151,3 +151,29 @@ fn the_store_that_jvms_are_told_of_is_added_to_with_its_password() {
     let warned = dir.warned(&found);
     assert!(warned.len() == 1 && warned[0].starts_with("MAVEN_OPTS=@/gone: No such file"), "{warned:?}");
 }
+
+/// The attack: a link that an earlier command left in HOME, to something that does a thing when it is opened. A socket's
+/// own name cannot even be opened, which shows that nobody tries.
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let dir = Dir::new("opened");
+    let _socket = std::os::unix::net::UnixListener::bind(dir.0.join("socket")).unwrap();
+    std::os::unix::fs::symlink("socket", dir.0.join(".curlrc")).unwrap();
+    assert_eq!(file(&dir.0.join(".curlrc")).unwrap_err().to_string(), "it is no file");
+}
+
+/// The attack: a directory of links that the next run trusts, and a file that one of them leads to.
+#[test]
+fn where_a_directory_of_links_leads_decides_too() {
+    let dir = Dir::new("links");
+    for name in ["certs", "elsewhere"] {
+        fs::create_dir(dir.0.join(name)).unwrap();
+    }
+    dir.certificate("elsewhere/ca");
+    dir.certificate("certs/own");
+    std::os::unix::fs::symlink("../elsewhere/ca", dir.0.join("certs/0.0")).unwrap();
+    std::os::unix::fs::symlink("own", dir.0.join("certs/1.0")).unwrap();
+    let found = dir.look(&[("SSL_CERT_DIR", "@/certs")]);
+    assert_eq!(found.inherited.certificates().len(), 2);
+    assert_eq!(found.files, [dir.0.join("certs"), dir.0.join("certs/0.0")]);
+}
