@@ -32,7 +32,7 @@ use super::{
 use crate::{
     audit::Decision,
     ca::Leaves,
-    policy::{Denied, DomainName, Host, Protocol, Reason},
+    policy::{Denied, DomainName, Host, Protocol, Reason, host_ports::is_local},
 };
 
 /// Which TLS ends here.
@@ -118,12 +118,12 @@ impl Interception {
         must: bool,
         given: impl Fn(IpAddr) -> Vec<DomainName>,
     ) -> bool {
-        let leads = |ip: IpAddr, name: &DomainName| {
-            (self.spared)(&Host::Ip(ip), place.port) || given(ip).contains(name)
+        let leads = |at: &Host, ip: IpAddr, name: &DomainName| {
+            is_local(at) && is_local(&place.host) || (self.spared)(at, place.port) || given(ip).contains(name)
         };
         match (dialled, &place.host) {
             (Err(refusal), _) if refusal.decision == Decision::Deny => true,
-            (Ok(Host::Ip(ip)), Host::Name(name)) if !leads(*ip, name) => self.is_of_all(),
+            (Ok(at @ Host::Ip(ip)), Host::Name(name)) if !leads(at, *ip, name) => self.is_of_all(),
             _ => self.takes(place, must),
         }
     }
