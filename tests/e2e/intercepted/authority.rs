@@ -130,6 +130,61 @@ true";
     out.ok().stdout_contains(&secret);
 }
 
+/// The attack: a name that an earlier command gave it, where nothing covers it.
+#[test]
+fn a_key_with_another_name_is_refused() {
+    let lab = Lab::new();
+    let dir = authorities(&lab);
+    std::fs::hard_link(dir.join("root.key"), dir.join("hard.key")).expect("make a link");
+    let out = with(&lab, "ca/root.pem", "ca/root.key").run(&["cat", "ca/hard.key"]);
+    out.code(125).stderr_contains("--ca-key ca/root.key").stderr_contains("a hard link");
+    let key = dir.join("root.key");
+    tools::succeed(Command::new("chown").arg("0:0").arg(&key));
+    tools::succeed(Command::new("chmod").arg("600").arg(&key));
+    with(&lab, "ca/root.pem", "ca/root.key").sh("! cat ca/hard.key").ok();
+}
+
+/// Prints of how many processes the memory was read, and in which of them `$1`, reversed hex, is. One of its own has it.
+const SEARCH: &str = "import os, re, subprocess, sys
+secret = bytes.fromhex(sys.argv[1][::-1])
+holder = subprocess.Popen([sys.executable, '-c', 'import sys; s = sys.stdin.buffer.read(32); print(1, flush=True); sys.stdin.read()'],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+holder.stdin.write(secret); holder.stdin.flush(); holder.stdout.readline()
+read, found = 0, []
+for pid in filter(str.isdigit, os.listdir('/proc')):
+    if int(pid) == os.getpid(): continue
+    try:
+        maps, mem = open(f'/proc/{pid}/maps').read(), open(f'/proc/{pid}/mem', 'rb')
+    except OSError: continue
+    read += 1
+    for low, high in re.findall('^([0-9a-f]+)-([0-9a-f]+) r', maps, re.M):
+        try:
+            mem.seek(int(low, 16))
+            hit = secret in mem.read(int(high, 16) - int(low, 16))
+        except (OSError, ValueError, OverflowError): continue
+        if hit: found.append('own' if int(pid) == holder.pid else pid)
+print(read > 0, *sorted(set(found)))
+holder.kill()";
+
+/// Nor a copy of it in the memory of any process that it can look into.
+#[test]
+fn no_process_that_the_command_sees_holds_the_key() {
+    let lab = Lab::new();
+    let dir = authorities(&lab);
+    let der = tools::succeed(
+        Command::new("bash")
+            .args(["-c", "openssl pkey -in $0 -outform DER | xxd -p -c 0 -s 36 -l 32"])
+            .arg(dir.join("root.key")),
+    );
+    let reversed: String = der.trim().chars().rev().collect();
+    assert_eq!(reversed.len(), 64);
+    for off in [false, true] {
+        let run = with(&lab, "ca/root.pem", "ca/root.key");
+        let run = if off { run.machine_files() } else { run };
+        run.run(&["/usr/bin/python3", "-c", SEARCH, &reversed]).ok().stdout_is("True own\n");
+    }
+}
+
 #[test]
 fn what_cannot_sign_is_said_before_anything_runs() {
     let lab = Lab::new();

@@ -4,6 +4,7 @@
 mod authority;
 mod clients;
 mod handshakes;
+mod hostile;
 mod modes;
 mod names;
 mod paths;
