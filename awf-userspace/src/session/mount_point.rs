@@ -5,6 +5,7 @@
 //! HOME. Of a run that was killed the next one in the same HOME removes it, or `awf-bpf gc`.
 
 use std::{
+    cmp::Reverse,
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, Write as _},
@@ -212,12 +213,10 @@ impl Record {
         self.file.rewind()?;
         self.file.read_to_end(&mut bytes)?;
         let fields: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
-        // The deepest was made last.
-        for fields in fields.chunks_exact(6).rev() {
-            if let Some((home, user, made)) = read(fields) {
-                remove(&home, user, &made);
-            }
-        }
+        let mut all: Vec<_> = fields.chunks_exact(6).filter_map(read).collect();
+        // The deepest first, which another run may have noted before what it is in.
+        all.sort_by_key(|(.., made)| Reverse(made.path.components().count()));
+        all.iter().for_each(|(home, user, made)| remove(home, *user, made));
         fs::remove_file(&self.path)
     }
 }
