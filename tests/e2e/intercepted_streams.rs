@@ -90,15 +90,16 @@ fn bodies_pass_both_ways_unchanged() {
     }
 }
 
-/// A client that waits for `100 Continue` gets it, and the body passes.
+/// A client that waits for `100 Continue` gets it, from a server that answers behind the body; on HTTP/2, where curl is told
+/// nothing, it need not wait (RFC 9110 section 10.1.1).
 #[test]
 fn continue_is_said() {
     let lab = Lab::new();
-    for version in ["--http1.1", "--http2"] {
+    for (version, wait) in [("--http1.1", "20"), ("--http2", "0.1")] {
         for run in intercepting(&lab) {
-            let argv = ["curl", "-sSv", version, "-H", "Expect: 100-continue", "--expect100-timeout", "20"];
-            let out = run.run(&[&argv[..], &["-d", "body", "https://allowed.test/echo"]].concat());
-            out.ok().stdout_is("body");
+            let argv = ["curl", "-sSv", version, "-H", "Expect: 100-continue", "--expect100-timeout", wait];
+            let out = run.run(&[&argv[..], &["-d", "body", "https://allowed.test/upload"]].concat());
+            out.ok().stdout_is("4\n");
             if version == "--http1.1" {
                 out.stderr_contains("< HTTP/1.1 100 Continue");
             }
