@@ -87,7 +87,9 @@ pub(super) fn judge(
     entry: &mut Entry,
 ) -> Result<Judged, Refusal> {
     if let Mode::Secure { place, .. } = mode {
-        entry.record.url = Some(asked(place, &to, parts));
+        // Of what is refused, too.
+        let (host, port) = (to.host.as_ref().unwrap_or(&place.host), to.port.unwrap_or(place.port));
+        entry.record.url = Some(url(Scheme::Https, host, port, parts));
     }
     let (at, port) = match mode {
         Mode::Explicit if to.form == Form::Origin => return Err(astray(&to)),
@@ -120,20 +122,17 @@ pub(super) fn judge(
     let mut route = link.context.decide(named.as_ref(), at, port, mode.protocol())?;
     let host = host.unwrap_or_else(|| route.dial.clone());
     if route.urls || named.as_ref().is_some_and(|named| link.context.policy.filters_urls(named, port)) {
-        let authority = request::host_value(&host, port, mode.scheme().port());
-        let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        entry.record.url = Some(format!("{}://{authority}{target}", mode.scheme().as_str()));
+        entry.record.url = Some(url(mode.scheme(), &host, port, parts));
         judge_url(link, mode, named.as_ref(), &mut route, parts)?;
     }
     Ok(Judged { host, route })
 }
 
-/// The URL inside TLS that ends here, of what is refused too.
-fn asked(place: &Place, to: &Destination, parts: &Parts) -> String {
-    let (host, port) = (to.host.as_ref().unwrap_or(&place.host), to.port.unwrap_or(place.port));
-    let authority = request::host_value(host, port, Scheme::Https.port());
+/// The URL that `parts` ask for, of `host`.
+fn url(scheme: Scheme, host: &Host, port: u16, parts: &Parts) -> String {
+    let authority = request::host_value(host, port, scheme.port());
     let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    format!("{}://{authority}{target}", Scheme::Https.as_str())
+    format!("{}://{authority}{target}", scheme.as_str())
 }
 
 /// Judges the URL, and puts the target that was judged in place of the one received.
