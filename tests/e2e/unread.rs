@@ -53,18 +53,20 @@ fn fits_into(lab: &Lab, run: Run<'_>, most: usize, load: &str, memory: u64) {
     withstand(lab, &run.host_network(), &load, memory);
 }
 
-#[test]
-fn three_thousand_downloads_fit_into_memory() {
-    let lab = Lab::new();
-    let load = r#"
-deaf = [dial(80, small=True) for n in range(MOST)]
+/// Asks on each of `deaf`, and reads nothing of the answer.
+const DOWNLOAD: &str = r#"
 for s in deaf: s.sendall(b"GET /bytes/1000000000 HTTP/1.1\r\nHost: allowed.test\r\n\r\n")
 for s in deaf:
     p = select.poll()
     p.register(s, select.POLLIN)
     assert p.poll(60_000), "no answer"
 "#;
-    fits(&lab, web(&lab), count(3000), load);
+
+#[test]
+fn three_thousand_downloads_fit_into_memory() {
+    let lab = Lab::new();
+    let load = format!("deaf = [dial(80, small=True) for n in range(MOST)]{DOWNLOAD}");
+    fits(&lab, web(&lab), count(3000), &load);
 }
 
 /// TLS to a port, as `curl` speaks it.
@@ -80,15 +82,8 @@ def secure(port, small=False):
 #[test]
 fn intercepted_downloads_fit_into_memory() {
     let lab = Lab::new();
-    let load = r#"
-deaf = [secure(443, small=True) for n in range(MOST)]
-for s in deaf: s.sendall(b"GET /bytes/1000000000 HTTP/1.1\r\nHost: allowed.test\r\n\r\n")
-for s in deaf:
-    p = select.poll()
-    p.register(s, select.POLLIN)
-    assert p.poll(60_000), "no answer"
-"#;
-    fits_tls(&lab, &format!("{TLS}{load}"));
+    let load = format!("{TLS}deaf = [secure(443, small=True) for n in range(MOST)]{DOWNLOAD}");
+    fits_tls(&lab, &load);
 }
 
 /// Sends into each of `deaf` until a second passed in which none took any more.
