@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{deny::Refusal, entry::Entry, replay::Replay};
+use super::{deny::Refusal, entry::Entry, measured::Measured, replay::Replay};
 use crate::{
     audit::Decision,
     policy::{Denied, Reason},
@@ -125,17 +125,17 @@ pub(super) fn note(how: &'static str, shook: bool, refusal: Option<&Refusal>, en
 /// The command's TLS, and what is first said in it.
 #[derive(Debug)]
 pub(super) struct Served {
-    stream: TlsStream<Replay<TcpStream>>,
+    stream: TlsStream<Measured<Replay<TcpStream>>>,
     word: Option<Arc<FirstWord>>,
 }
 
 impl Served {
-    pub(super) fn new(stream: TlsStream<Replay<TcpStream>>, word: Arc<FirstWord>) -> Self {
+    pub(super) fn new(stream: TlsStream<Measured<Replay<TcpStream>>>, word: Arc<FirstWord>) -> Self {
         Self { stream, word: Some(word) }
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
-        self.stream.get_ref().0.get_ref()
+        self.stream.get_ref().0.get_ref().get_ref()
     }
 
     fn wrote<T>(&self, written: io::Result<T>) -> io::Result<T> {
@@ -154,6 +154,9 @@ impl AsyncRead for Served {
     ) -> Poll<io::Result<()>> {
         let before = out.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, out));
+        if out.filled().len() > before {
+            self.stream.get_mut().0.came();
+        }
         if let Some(word) = self.word.take() {
             word.read(&read, out.filled().len() - before);
         }

@@ -21,6 +21,7 @@ use super::{
     entry::Entry,
     exchange::Kept,
     judge::Mode,
+    measured::{Crowded, Measured},
     multiplex::Upstreams,
     relay,
     replay::Replay,
@@ -161,6 +162,7 @@ pub(super) async fn serve(
     }
     let time = link.context.limits.head_time;
     let client = Replay::new(client, Arc::clone(&link.activity));
+    let client = Measured::new(client, &link.context.shares);
     let hello = match timeout(time, LazyConfigAcceptor::new(Acceptor::default(), client)).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(error)) => return broken(&error, opened.as_ref().err(), entry),
@@ -178,7 +180,7 @@ pub(super) async fn serve(
     let mut server = None;
     let refusal = match opened {
         Ok((route, stream)) => {
-            match interception.secure.on(stream, &place.host, place.port, offered, time).await {
+            match interception.secure.on(&link.context, stream, (&place.host, place.port), offered).await {
                 Ok((wire, spoken)) => {
                     server = Some((route, wire, spoken));
                     None
@@ -305,7 +307,8 @@ fn offered<'a>(alpn: Option<impl Iterator<Item = &'a [u8]>>) -> Option<Alpn> {
 
 /// The command did not shake hands.
 fn broken(error: &io::Error, refusal: Option<&Refusal>, entry: Entry) -> Option<Tunnel> {
-    unshaken(denied(Reason::Malformed, format!("the TLS handshake: {error}")), refusal, entry)
+    let reason = if Crowded::is(error) { Reason::LimitExceeded } else { Reason::Malformed };
+    unshaken(denied(reason, format!("the TLS handshake: {error}")), refusal, entry)
 }
 
 fn late(time: Duration, refusal: Option<&Refusal>, entry: Entry) -> Option<Tunnel> {

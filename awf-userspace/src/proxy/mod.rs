@@ -33,6 +33,7 @@ mod judge;
 pub mod limits;
 mod listen;
 mod listener;
+mod measured;
 mod multiplex;
 mod overrides;
 mod paced;

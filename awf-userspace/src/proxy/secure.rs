@@ -1,7 +1,7 @@
 //! TLS to servers, for what is intercepted: checked against the roots of this host, with the protocols that the command
 //! offered.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, Error,
@@ -15,6 +15,7 @@ use super::{
     context::Context,
     deny::Refusal,
     entry::Entry,
+    measured::{Crowded, Measured},
     upstream,
     vouching::Vouching,
     wire::Wire,
@@ -93,17 +94,16 @@ impl Secure {
         Arc::clone(&self.configs[alpn as usize])
     }
 
-    /// TLS on `stream`, which leads to `host` on `port`, within `time`; and what is spoken inside.
+    /// TLS on `stream`, which leads to `host` on `port`; and what is spoken inside.
     ///
     /// # Errors
     /// The answer the command gets instead: a server that cannot prove who it is is never spoken to.
     pub(super) async fn on(
         &self,
+        context: &Context,
         stream: TcpStream,
-        host: &Host,
-        port: u16,
+        (host, port): (&Host, u16),
         alpn: Alpn,
-        time: Duration,
     ) -> Result<(Wire, Alpn), Refusal> {
         let name = match host {
             Host::Name(name) => ServerName::try_from(name.to_string()).ok(),
@@ -113,7 +113,9 @@ impl Secure {
             |reason, what: String| Refusal::unreachable(reason, format!("TLS to {host} port {port}: {what}"));
         let name =
             name.ok_or_else(|| failed(Reason::ConnectFailed, "the name is none of a server".into()))?;
-        let connecting = TlsConnector::from(self.config(alpn)).connect(name, stream);
+        let connecting =
+            TlsConnector::from(self.config(alpn)).connect(name, Measured::new(stream, &context.shares));
+        let time = context.limits.head_time;
         let stream = match self.asking.watch(host, timeout(time, connecting)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -150,7 +152,7 @@ impl Towards {
         entry: &mut Entry,
     ) -> Result<Wire, Refusal> {
         let stream = upstream::dial(context, dial, port, Use::Tunnel, entry).await?;
-        let (wire, spoken) = self.secure.on(stream, &self.host, port, alpn, context.limits.head_time).await?;
+        let (wire, spoken) = self.secure.on(context, stream, (&self.host, port), alpn).await?;
         if alpn == Alpn::Http2 && spoken != Alpn::Http2 {
             let message = format!("{} port {port} does not speak HTTP/2 any more", self.host);
             return Err(Refusal::unreachable(Reason::ConnectFailed, message));
@@ -182,6 +184,7 @@ fn explain(error: &io::Error) -> (Reason, String) {
         Some(Error::AlertReceived(alert)) => {
             (Reason::ConnectFailed, format!("it refuses with the alert {alert:?}"))
         }
+        _ if Crowded::is(error) => (Reason::LimitExceeded, error.to_string()),
         _ => (Reason::ConnectFailed, error.to_string()),
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -16,6 +16,7 @@ use tokio_rustls::{client, server};
 
 use super::{
     distrust::{FirstWord, Served},
+    measured::Measured,
     replay::Replay,
 };
 
@@ -26,7 +27,7 @@ pub(super) enum Wire {
     /// With the command, to whom we are the server.
     Served(Box<Served>),
     /// With a server.
-    Dialled(Box<client::TlsStream<TcpStream>>),
+    Dialled(Box<client::TlsStream<Measured<TcpStream>>>),
     /// No socket: for what is tried thousands of times a second.
     #[cfg(any(test, awf_fuzz))]
     Memory(Box<tokio::io::DuplexStream>),
@@ -37,13 +38,16 @@ const UNSENT: usize = 16 * 1024;
 
 impl Wire {
     /// With the command.
-    pub(super) fn served(mut stream: server::TlsStream<Replay<TcpStream>>, word: Arc<FirstWord>) -> Self {
+    pub(super) fn served(
+        mut stream: server::TlsStream<Measured<Replay<TcpStream>>>,
+        word: Arc<FirstWord>,
+    ) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(UNSENT));
         Self::Served(Box::new(Served::new(stream, word)))
     }
 
     /// With a server.
-    pub(super) fn dialled(mut stream: client::TlsStream<TcpStream>) -> Self {
+    pub(super) fn dialled(mut stream: client::TlsStream<Measured<TcpStream>>) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(UNSENT));
         Self::Dialled(Box::new(stream))
     }
@@ -53,7 +57,7 @@ impl Wire {
         let address = match self {
             Self::Clear(stream) => stream.peer_addr(),
             Self::Served(stream) => stream.socket().peer_addr(),
-            Self::Dialled(stream) => stream.get_ref().0.peer_addr(),
+            Self::Dialled(stream) => stream.get_ref().0.get_ref().peer_addr(),
             #[cfg(any(test, awf_fuzz))]
             Self::Memory(_) => return None,
         };
@@ -94,7 +98,15 @@ macro_rules! each {
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_read(cx, out))
+        let before = out.filled().len();
+        let wire = self.get_mut();
+        let read = ready!(each!(Pin::new(&mut *wire), stream => stream.poll_read(cx, out)));
+        if let Self::Dialled(stream) = wire
+            && out.filled().len() > before
+        {
+            stream.get_mut().0.came();
+        }
+        Poll::Ready(read)
     }
 }
 

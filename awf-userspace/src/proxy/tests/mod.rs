@@ -15,6 +15,7 @@ mod http;
 mod inside;
 mod intercept;
 mod life;
+mod measured;
 mod other;
 mod parting;
 mod recorded;
