@@ -177,48 +177,56 @@ pub(super) async fn serve(
         None if any => (Alpn::None, None),
         None => (Alpn::Http1, other),
     };
-    let mut server = None;
-    let refusal = match opened {
-        Ok((route, stream)) => {
-            match interception.secure.on(&link.context, stream, (&place.host, place.port), offered).await {
-                Ok((wire, spoken)) => {
-                    server = Some((route, wire, spoken));
-                    None
-                }
-                Err(refusal) => Some(refusal),
-            }
+    let (host, port) = (&place.host, place.port);
+    let secure = &*interception.secure;
+    let foreseen = opened.is_ok().then(|| secure.foresight().of(host, port, offered)).flatten();
+    let reach = async {
+        let (route, stream) = opened?;
+        let reached = match foreseen {
+            Some(spoken) => secure.as_foreseen(&link.context, stream, (host, port), offered, spoken).await,
+            None => secure.on(&link.context, stream, (host, port), offered).await,
+        };
+        reached.map(|(wire, spoken)| (route, wire, spoken))
+    };
+    let shake = async |spoken| {
+        let config = interception.config(host, told(offered, spoken)).map_err(Unshaken::Leaf)?;
+        let stream = timeout(time, hello.into_stream(Arc::new(config))).await.map_err(|_| Unshaken::Late)?;
+        stream.map_err(Unshaken::Broken)
+    };
+    let (server, spoken, shaken) = match foreseen {
+        Some(spoken) => {
+            let (server, shaken) = tokio::join!(reach, shake(spoken));
+            (server, spoken, shaken)
         }
-        Err(refusal) => Some(refusal),
-    };
-    let refusal = refusal.map(|refusal| refusal.under(entry.record.rule.as_deref()));
-    // What the server speaks is what the command gets: nothing is translated.
-    let spoken = match &server {
-        Some((_, _, spoken)) => *spoken,
-        None if offered == Alpn::Http2 => Alpn::Http2,
-        None => Alpn::Http1,
-    };
-    let alpn: &[&[u8]] = match (offered, spoken) {
-        (Alpn::None, _) => &[],
-        (_, Alpn::Http2) => &[Alpn::HTTP2],
-        _ => &[Alpn::HTTP1],
-    };
-    let config = match interception.config(&place.host, alpn) {
-        Ok(config) => config,
-        Err(why) => {
-            Refusal::unreachable(Reason::ConnectFailed, why).note(&mut entry);
-            return None;
+        None => {
+            let server = reach.await;
+            // What the server speaks is what the command gets: nothing is translated.
+            let spoken = match &server {
+                Ok((_, _, spoken)) => *spoken,
+                Err(_) if offered == Alpn::Http2 => Alpn::Http2,
+                Err(_) => Alpn::Http1,
+            };
+            (server, spoken, shake(spoken).await)
         }
     };
-    let stream = match timeout(time, hello.into_stream(Arc::new(config))).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => match foreign {
+    let (server, refusal) = match server {
+        Ok((route, wire, _)) => (Some((route, wire)), None),
+        Err(refusal) => (None, Some(refusal.under(entry.record.rule.as_deref()))),
+    };
+    let stream = match shaken {
+        Ok(stream) => stream,
+        Err(Unshaken::Broken(error)) => match foreign {
             Some(foreign) => {
                 entry.deny(&foreign);
                 return None;
             }
             None => return distrusted(&error, refusal.as_ref(), entry),
         },
-        Err(_) => return late(time, refusal.as_ref(), entry),
+        Err(Unshaken::Late) => return late(time, refusal.as_ref(), entry),
+        Err(Unshaken::Leaf(why)) => {
+            Refusal::unreachable(Reason::ConnectFailed, why).note(&mut entry);
+            return None;
+        }
     };
     let towards = Towards { secure: Arc::clone(&interception.secure), host: place.host.clone() };
     let link = Link { secure: Some(Arc::new(towards)), ..link.clone() };
@@ -226,11 +234,28 @@ pub(super) async fn serve(
     entry.unheard = Some(Box::new(Unheard { word: Arc::clone(&word), refusal: refusal.clone() }));
     let mode = Mode::Secure { place, refusal };
     let client = Leg::new(Wire::served(stream, word));
-    match server.map(|(route, wire, _)| (route, wire)) {
+    match server {
         Some(server) if any && offered == Alpn::None && !server.0.urls => {
             unnamed(&link, client, mode, server, entry).await
         }
         server => inside(&link, client, mode, server, spoken, entry).await,
+    }
+}
+
+/// Why the handshake with the command came to nothing.
+enum Unshaken {
+    /// There is no certificate to show.
+    Leaf(String),
+    Broken(io::Error),
+    Late,
+}
+
+/// What the command is told is `spoken`, of what it `offered`.
+fn told(offered: Alpn, spoken: Alpn) -> &'static [&'static [u8]] {
+    match (offered, spoken) {
+        (Alpn::None, _) => &[],
+        (_, Alpn::Http2) => &[Alpn::HTTP2],
+        _ => &[Alpn::HTTP1],
     }
 }
 

@@ -23,6 +23,7 @@ mod entry;
 mod exchange;
 pub mod farewell;
 mod flow;
+mod foresight;
 mod forward;
 mod gate;
 pub mod head;

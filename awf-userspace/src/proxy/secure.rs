@@ -15,6 +15,7 @@ use super::{
     context::Context,
     deny::Refusal,
     entry::Entry,
+    foresight::Foresight,
     measured::{Crowded, Measured},
     upstream,
     vouching::Vouching,
@@ -55,6 +56,7 @@ impl Alpn {
 pub struct Secure {
     configs: [Arc<ClientConfig>; 4],
     asking: Arc<Asking>,
+    foresight: Arc<Foresight>,
 }
 
 impl fmt::Debug for Secure {
@@ -83,7 +85,11 @@ impl Secure {
             Arc::new(config)
         };
         let configs = [Alpn::Http1, Alpn::Http2, Alpn::Either, Alpn::None].map(speaking);
-        Ok(Self { configs, asking: Arc::default() })
+        Ok(Self { configs, asking: Arc::default(), foresight: Arc::default() })
+    }
+
+    pub(super) fn foresight(&self) -> &Foresight {
+        &self.foresight
     }
 
     pub(super) fn asking(&self) -> &Asking {
@@ -92,6 +98,28 @@ impl Secure {
 
     fn config(&self, alpn: Alpn) -> Arc<ClientConfig> {
         Arc::clone(&self.configs[alpn as usize])
+    }
+
+    /// The same, where the command was told already that `spoken` is what it speaks.
+    ///
+    /// # Errors
+    /// Also when it does not.
+    pub(super) async fn as_foreseen(
+        &self,
+        context: &Context,
+        stream: TcpStream,
+        (host, port): (&Host, u16),
+        offered: Alpn,
+        spoken: Alpn,
+    ) -> Result<(Wire, Alpn), Refusal> {
+        let asked = if offered == Alpn::Either { spoken } else { offered };
+        match self.on(context, stream, (host, port), asked).await {
+            Ok((wire, said)) if said == spoken => Ok((wire, said)),
+            other => {
+                self.foresight.forget(host, port);
+                other.and_then(|_| Err(other_protocol(host, port)))
+            }
+        }
     }
 
     /// TLS on `stream`, which leads to `host` on `port`; and what is spoken inside.
@@ -128,6 +156,9 @@ impl Secure {
             Some(Alpn::HTTP2) => Alpn::Http2,
             _ => Alpn::Http1,
         };
+        if alpn == Alpn::Either {
+            self.foresight.learn(host, port, spoken);
+        }
         Ok((Wire::dialled(stream), spoken))
     }
 }
@@ -154,11 +185,15 @@ impl Towards {
         let stream = upstream::dial(context, dial, port, Use::Tunnel, entry).await?;
         let (wire, spoken) = self.secure.on(context, stream, (&self.host, port), alpn).await?;
         if alpn == Alpn::Http2 && spoken != Alpn::Http2 {
-            let message = format!("{} port {port} does not speak HTTP/2 any more", self.host);
-            return Err(Refusal::unreachable(Reason::ConnectFailed, message));
+            return Err(other_protocol(&self.host, port));
         }
         Ok(wire)
     }
+}
+
+fn other_protocol(host: &Host, port: u16) -> Refusal {
+    let message = format!("{host} port {port} does not speak HTTP/2 any more");
+    Refusal::unreachable(Reason::ConnectFailed, message)
 }
 
 /// What is wrong with a server, in words.

@@ -8,6 +8,7 @@ mod checked;
 mod connect;
 mod deadlines;
 mod ech;
+mod foresight;
 mod full;
 mod h2c;
 mod host_ports;
