@@ -19,6 +19,11 @@ impl Refusal {
         Self { code: ResponseCode::NXDomain, error: ErrorCode::Blocked, denied }
     }
 
+    /// The same, where connecting will tell.
+    pub(super) fn later(denied: Denied) -> Self {
+        Self { code: ResponseCode::NoError, error: ErrorCode::Forged, denied }
+    }
+
     /// Nothing to do with the policy: no name like this is looked up.
     pub(super) fn name(reason: Reason, message: String) -> Self {
         Self::policy(denied(reason, message))

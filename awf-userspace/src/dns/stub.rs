@@ -160,7 +160,15 @@ impl<A: Recorder> DnsStub<A> {
             Verdict::Deny(denied) if denied.reason == Reason::DnsTypeRefused => {
                 refuse(Refusal::record(denied))
             }
-            Verdict::Deny(denied) => refuse(Refusal::policy(denied)),
+            Verdict::Deny(denied) => match self.stand_ins.instead(&name, &question) {
+                Some(records) => {
+                    let refusal = Refusal::later(denied);
+                    self.note(note::refused(&question, peer, &refusal));
+                    let reply = Reply { answers: records, ..refusal.into_reply() };
+                    Step::Send(wire::write(&question, reply, peer.transport))
+                }
+                None => refuse(Refusal::policy(denied)),
+            },
             Verdict::Allow(_) if !self.recorder.is_keeping() => {
                 refuse(Refusal::failure(Reason::AuditFailed, "the audit record cannot be written"))
             }

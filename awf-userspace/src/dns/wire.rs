@@ -23,6 +23,7 @@ const EXTENDED_ERROR: u16 = 15;
 /// Codes of RFC 8914, 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorCode {
+    Forged = 4,
     Blocked = 15,
     Filtered = 17,
     NotSupported = 21,

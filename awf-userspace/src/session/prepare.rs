@@ -225,6 +225,27 @@ pub(super) fn upstream(plan: &SessionPlan) -> Upstream {
     Upstream::new(&servers, &finders).with_remark(remark)
 }
 
+/// Which refused names are given an address, so that connecting tells why: not those that a resolver makes up of others
+/// in search of one that is found (resolv.conf(5)).
+pub(super) fn tells_of_refusal() -> impl Fn(&DomainName) -> bool + Send + Sync + 'static {
+    let suffixes = search_suffixes(&fs::read_to_string(RESOLV_CONF).unwrap_or_default());
+    move |name| is_meant(name.as_str(), &suffixes)
+}
+
+fn is_meant(name: &str, suffixes: &[String]) -> bool {
+    name.contains('.') && !suffixes.iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// `.corp.test` for each domain that is searched.
+fn search_suffixes(resolv_conf: &str) -> Vec<String> {
+    let lines = resolv_conf
+        .lines()
+        .map(str::split_whitespace)
+        .filter_map(|mut words| matches!(words.next(), Some("search" | "domain")).then_some(words));
+    let domains = lines.flatten().map(|domain| domain.trim_matches('.').to_ascii_lowercase());
+    domains.filter(|domain| !domain.is_empty()).map(|domain| format!(".{domain}")).collect()
+}
+
 /// The name servers of this host, and what to say of a name that they do not find.
 ///
 /// Where none is named, [`DEFAULT_SERVER`] is asked if it is there, unless the command shares this network: with low
@@ -312,4 +333,23 @@ pub(super) fn upstream_proxies(plan: &SessionPlan, own: &[IpAddr]) -> UpstreamPr
 /// Whether our /proc numbers processes as the kernel programs do.
 pub(super) fn in_first_pid_namespace() -> bool {
     fs::metadata("/proc/self/ns/pid").is_ok_and(|meta| meta.ino() == FIRST_PID_NAMESPACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With `ndots:5` these are asked for before the name itself.
+    #[test]
+    fn names_that_a_resolver_makes_up_are_not_found() {
+        let text = "nameserver 192.0.2.1\nsearch Default.svc.test. lan.test\n#search no.test\ndomain corp.test\noptions ndots:5\n";
+        let suffixes = search_suffixes(text);
+        assert_eq!(suffixes, [".default.svc.test", ".lan.test", ".corp.test"]);
+        for made_up in ["denied.example.lan.test", "x.default.svc.test", "host.corp.test", "host"] {
+            assert!(!is_meant(made_up, &suffixes), "{made_up}");
+        }
+        for meant in ["denied.test", "lan.test", "x.no.test", "xlan.test"] {
+            assert!(is_meant(meant, &suffixes), "{meant}");
+        }
+    }
 }

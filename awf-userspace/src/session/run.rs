@@ -161,7 +161,11 @@ impl Run {
         let source = Arc::<KernelView>::clone(&kernel);
         let stub = DnsStub::new(Arc::clone(&policy), upstream, Arc::clone(audit), source);
         let proxies = upstream_proxies.clone();
-        let stub = Arc::new(stub.with_stand_ins(StandIns::new(move |name| proxies.carries(name))));
+        let mut stand_ins = StandIns::new(move |name| proxies.carries(name));
+        if interception.is_some() {
+            stand_ins = stand_ins.for_refused(prepare::tells_of_refusal());
+        }
+        let stub = Arc::new(stub.with_stand_ins(stand_ins));
         let (interception, facts) = interception.unzip();
         let proxy = Arc::new(Proxy::new(
             policy,
