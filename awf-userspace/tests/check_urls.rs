@@ -40,7 +40,10 @@ fn urls_are_judged_by_url_rules() {
         assert_eq!(status, Some(code), "{args:?}: {stdout}{stderr}");
         assert!(stdout.contains(said) && !stdout.contains("s3cret"), "{args:?}: {stdout}");
     }
-    let (_, stdout, _) = check("urls", &[], &["--allow-urls", rules]);
+    let (_, stdout, stderr) = check("urls", &[], &["--allow-urls", rules]);
+    assert!(stderr.contains("GET+HEAD:https://x.test/a/** holds in a run with --tls on"), "{stderr}");
+    let (_, _, quiet) = check("urls", &[], &["--allow-urls", "http://y.test/b"]);
+    assert!(quiet.is_empty(), "{quiet}");
     assert!(stdout.ends_with("valid: 0 allow rules, 2 URL rules, 0 block rules\n"), "{stdout}");
     let (_, stdout, _) =
         check("urls", &[], &["--json", "--allow-urls", rules, "x.test:443", "https://x.test/no"]);

@@ -69,7 +69,11 @@ pub fn resolve_policy(args: &PolicyArgs, inputs: &Inputs) -> Result<(Policy, Vec
     let policy = rules::policy(args, &config, inputs, &mut errors);
     name_servers::written(&config, &mut errors);
     if errors.is_empty() {
-        let notices = rules::notices(&policy);
+        let mut notices = rules::notices(&policy);
+        if let Some(rule) = policy.secure_url_rule() {
+            let text = format!("{} holds in a run with --tls on; without it nothing is run", rule.text());
+            notices.push(Notice { level: log::Level::Warn, text });
+        }
         return Ok((policy, notices));
     }
     Err(ConfigErrors(errors))
