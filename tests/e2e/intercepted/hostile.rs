@@ -6,7 +6,7 @@ use super::on;
 
 /// Asks at the addresses of `allowed.test` and `denied.test`, under every pair of names, with the session ticket of
 /// `allowed.test`; prints each status.
-const ASK: &str = "import itertools, socket, ssl, sys
+pub(super) const ASK: &str = "import itertools, socket, ssl, sys
 ctx = ssl.create_default_context()
 def ask(at, sni, host, session=None):
     s = ctx.wrap_socket(socket.create_connection((at, 443), 20), server_hostname=sni, session=session)
@@ -25,8 +25,14 @@ fn no_pair_of_names_and_no_ticket_leads_elsewhere() {
     let lab = Lab::new();
     let at = ["allowed.test", "denied.test"].map(|name| hosts::v4(name).to_string());
     let out = on(&lab, "allowed.test").no_proxy_env().run(&["/usr/bin/python3", "-c", ASK, &at[0], &at[1]]);
+    out.ok().stdout_is(&answers(&at));
+    lab.assert_untouched("denied.test");
+}
+
+/// What [`ASK`] is to print.
+pub(super) fn answers(at: &[String]) -> String {
     let mut want = "200\n".to_owned();
-    for at in &at {
+    for at in at {
         for (sni, host, status) in [
             ("allowed.test", "allowed.test", 200),
             ("allowed.test", "denied.test", 403),
@@ -36,8 +42,7 @@ fn no_pair_of_names_and_no_ticket_leads_elsewhere() {
             want += &format!("{at} {sni} {host} {status}\n");
         }
     }
-    out.ok().stdout_is(&want);
-    lab.assert_untouched("denied.test");
+    want
 }
 
 /// The attack: a directory that an earlier command made, whose name is a line of its own.

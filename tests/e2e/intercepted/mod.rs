@@ -3,6 +3,7 @@
 
 mod authority;
 mod clients;
+mod elsewhere;
 mod handshakes;
 mod hostile;
 mod modes;
