@@ -10,7 +10,7 @@ use rustls::{
     sign::SingleCertAndKey,
 };
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use super::{
     Owner,
@@ -177,38 +177,7 @@ pub(super) async fn serve(
         None if any => (Alpn::None, None),
         None => (Alpn::Http1, other),
     };
-    let (host, port) = (&place.host, place.port);
-    let secure = &*interception.secure;
-    let foreseen = opened.is_ok().then(|| secure.foresight().of(host, port, offered)).flatten();
-    let reach = async {
-        let (route, stream) = opened?;
-        let reached = match foreseen {
-            Some(spoken) => secure.as_foreseen(&link.context, stream, (host, port), offered, spoken).await,
-            None => secure.on(&link.context, stream, (host, port), offered).await,
-        };
-        reached.map(|(wire, spoken)| (route, wire, spoken))
-    };
-    let shake = async |spoken| {
-        let config = interception.config(host, told(offered, spoken)).map_err(Unshaken::Leaf)?;
-        let stream = timeout(time, hello.into_stream(Arc::new(config))).await.map_err(|_| Unshaken::Late)?;
-        stream.map_err(Unshaken::Broken)
-    };
-    let (server, spoken, shaken) = match foreseen {
-        Some(spoken) => {
-            let (server, shaken) = tokio::join!(reach, shake(spoken));
-            (server, spoken, shaken)
-        }
-        None => {
-            let server = reach.await;
-            // What the server speaks is what the command gets: nothing is translated.
-            let spoken = match &server {
-                Ok((_, _, spoken)) => *spoken,
-                Err(_) if offered == Alpn::Http2 => Alpn::Http2,
-                Err(_) => Alpn::Http1,
-            };
-            (server, spoken, shake(spoken).await)
-        }
-    };
+    let (server, spoken, shaken) = meet(link, &interception, &place, (hello, offered), opened).await;
     let (server, refusal) = match server {
         Ok((route, wire, _)) => (Some((route, wire)), None),
         Err(refusal) => (None, Some(refusal.under(entry.record.rule.as_deref()))),
@@ -242,6 +211,9 @@ pub(super) async fn serve(
     }
 }
 
+/// The command's socket, beneath its TLS.
+type Client = Measured<Replay<TcpStream>>;
+
 /// Why the handshake with the command came to nothing.
 enum Unshaken {
     /// There is no certificate to show.
@@ -256,6 +228,49 @@ fn told(offered: Alpn, spoken: Alpn) -> &'static [&'static [u8]] {
         (Alpn::None, _) => &[],
         (_, Alpn::Http2) => &[Alpn::HTTP2],
         _ => &[Alpn::HTTP1],
+    }
+}
+
+/// Both handshakes: with the server, and with the command, who is told what that speaks.
+async fn meet(
+    link: &Link,
+    interception: &Interception,
+    place: &Place,
+    (hello, offered): (StartHandshake<Client>, Alpn),
+    opened: Result<(Route, TcpStream), Refusal>,
+) -> (Result<(Route, Wire, Alpn), Refusal>, Alpn, Result<TlsStream<Client>, Unshaken>) {
+    let time = link.context.limits.head_time;
+    let (host, port) = (&place.host, place.port);
+    let secure = &*interception.secure;
+    let foreseen = opened.is_ok().then(|| secure.foresight().of(host, port, offered)).flatten();
+    let reach = async {
+        let (route, stream) = opened?;
+        let reached = match foreseen {
+            Some(spoken) => secure.as_foreseen(&link.context, stream, (host, port), offered, spoken).await,
+            None => secure.on(&link.context, stream, (host, port), offered).await,
+        };
+        reached.map(|(wire, spoken)| (route, wire, spoken))
+    };
+    let shake = async |spoken| {
+        let config = interception.config(host, told(offered, spoken)).map_err(Unshaken::Leaf)?;
+        let stream = timeout(time, hello.into_stream(Arc::new(config))).await.map_err(|_| Unshaken::Late)?;
+        stream.map_err(Unshaken::Broken)
+    };
+    match foreseen {
+        Some(spoken) => {
+            let (server, shaken) = tokio::join!(reach, shake(spoken));
+            (server, spoken, shaken)
+        }
+        None => {
+            let server = reach.await;
+            // What the server speaks is what the command gets: nothing is translated.
+            let spoken = match &server {
+                Ok((_, _, spoken)) => *spoken,
+                Err(_) if offered == Alpn::Http2 => Alpn::Http2,
+                Err(_) => Alpn::Http1,
+            };
+            (server, spoken, shake(spoken).await)
+        }
     }
 }
 
