@@ -74,6 +74,7 @@ pub(super) async fn open(
     entry: &mut Entry,
 ) -> Result<Opened, Refusal> {
     let request = upgrading(request)?;
+    let awaited = acceptance(&request.headers()[SEC_WEBSOCKET_KEY]);
     // Its socket and what it holds are its own, beside those of other streams.
     let link = Link {
         flow: Arc::new(Flow::new(&link.context.shares)),
@@ -84,7 +85,8 @@ pub(super) async fn open(
     let mut response = exchange::send(&link, &mut kept, route, request, entry).await?;
     let upgrade = hyper::upgrade::on(&mut response);
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let is_websocket = request::is_websocket(response.headers());
+    let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).is_some_and(|value| *value == *awaited);
+    let is_websocket = accepted && request::is_websocket(response.headers());
     request::strip_hop_by_hop(response.headers_mut());
     match (switches, is_websocket) {
         (true, true) => {
@@ -131,6 +133,13 @@ fn upgrading(request: Request<()>) -> Result<Request<Passing>, Refusal> {
     Ok(Request::from_parts(parts, Passing::empty()))
 }
 
+/// What a server answers to `key` that has understood what it is asked for (RFC 6455 section 4.2.2).
+pub(super) fn acceptance(key: &HeaderValue) -> String {
+    const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let text = [key.as_bytes(), GUID].concat();
+    STANDARD.encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &text))
+}
+
 /// HTTP/2 may have them in several lines, HTTP/1.1 has one (RFC 9113 section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
     let all: Vec<_> = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes).collect();
@@ -152,5 +161,17 @@ impl Server {
         if let (Some(server), Ok(client)) = (server, client) {
             relay::join(&link, Leg::new(TokioIo::new(client)), server, entry).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6455 section 1.3.
+    #[test]
+    fn the_example_is_accepted() {
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(acceptance(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }

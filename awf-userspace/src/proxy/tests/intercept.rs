@@ -99,11 +99,16 @@ pub(super) async fn ask(client: &mut Client, request: &str) -> String {
 }
 
 pub(super) async fn head_of(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    exact_head_of(stream).await.to_lowercase()
+}
+
+/// The same as it was written.
+pub(super) async fn exact_head_of(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut read = Vec::new();
     while !read.ends_with(b"\r\n\r\n") {
         read.push(timeout(PATIENCE, stream.read_u8()).await.expect("a head in time").unwrap());
     }
-    String::from_utf8(read).unwrap().to_lowercase()
+    String::from_utf8(read).unwrap()
 }
 
 const GET: &str = "GET /secret?x=1 HTTP/1.1\r\nHost: allowed.test:$P\r\nConnection: close\r\n\r\n";

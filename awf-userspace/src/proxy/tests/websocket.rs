@@ -1,18 +1,27 @@
 //! WebSocket inside TLS that ends at the proxy, on HTTP/1.1 and on a stream of HTTP/2 (RFC 8441).
 
-use ::http::{Method, Request, StatusCode};
+use ::http::{HeaderValue, Method, Request, StatusCode};
 use bytes::Bytes;
 use h2::{SendStream, client::SendRequest, ext::Protocol};
 
 use super::{
-    intercept::{Pki, connect, head_of, lab, serve},
+    intercept::{Pki, connect, exact_head_of, head_of, lab, serve},
     *,
 };
-use crate::policy::Reason;
+use crate::{policy::Reason, proxy::websocket::acceptance};
 
 pub(super) const BOTH: &[&[u8]] = &[b"h2", b"http/1.1"];
 const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\nhi";
+
+/// The same as an answer to this head of a request, whose key had `more`.
+fn switch(head: &str, more: &str) -> String {
+    let key = head
+        .lines()
+        .find_map(|line| line.to_lowercase().starts_with("sec-websocket-key: ").then(|| &line[19..]));
+    let key = HeaderValue::from_str(&format!("{}{more}", key.unwrap())).unwrap();
+    String::from_utf8(SWITCH.to_vec()).unwrap().replace("Accept: x", &format!("Accept: {}", acceptance(&key)))
+}
 
 #[tokio::test]
 async fn on_http1_it_is_joined_behind_its_head() {
@@ -111,8 +120,9 @@ async fn on_http2_it_is_a_stream_of_its_own() {
     let origin = async {
         let mut origin = serve(accept(&server).await, "allowed.test", BOTH, &pki.servers).await.unwrap();
         assert_eq!(origin.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-        let head = head_of(&mut origin).await;
-        origin.write_all(SWITCH).await.unwrap();
+        let head = exact_head_of(&mut origin).await;
+        origin.write_all(switch(&head, "").as_bytes()).await.unwrap();
+        let head = head.to_lowercase();
         let mut said = Vec::new();
         origin.read_to_end(&mut said).await.unwrap();
         origin.write_all(b" and goodbye").await.unwrap();
@@ -158,10 +168,12 @@ async fn on_http2_it_is_judged_like_any_request() {
 /// A success that is no WebSocket would be taken for one.
 #[tokio::test]
 async fn a_server_that_does_not_switch_is_no_success() {
+    // What is no answer of its own is that of a server which understood another key.
     for (answer, status) in [
-        (&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"[..], 502),
-        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nwho?", 401),
-        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 502),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 502),
+        ("HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nwho?", 401),
+        ("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 502),
+        ("", 502),
     ] {
         let (pki, (server, port)) = (Pki::new(), listener().await);
         let lab = lab(port, &["https://allowed.test:$P"], &pki, Scope::All).await;
@@ -169,8 +181,9 @@ async fn a_server_that_does_not_switch_is_no_success() {
         let (response, _up) = extended(&mut sender, &format!("https://allowed.test:{port}/"), "websocket");
         let origin = async {
             let mut origin = serve(accept(&server).await, "allowed.test", BOTH, &pki.servers).await.unwrap();
-            head_of(&mut origin).await;
-            origin.write_all(answer).await.unwrap();
+            let head = exact_head_of(&mut origin).await;
+            let answer = if answer.is_empty() { switch(&head, "x") } else { answer.to_owned() };
+            origin.write_all(answer.as_bytes()).await.unwrap();
             origin
         };
         let (response, _origin) = tokio::join!(timeout(PATIENCE, response), origin);
