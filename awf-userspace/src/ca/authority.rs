@@ -6,10 +6,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PublicKeyData, SignatureAlgorithm, SigningKey,
 };
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use time::OffsetDateTime;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Clocks of those who check are not ours: certificates are older than they are.
 const MARGIN: Duration = Duration::from_secs(60 * 60);
@@ -32,7 +32,7 @@ pub enum CaError {
     #[error("the first certificate is valid from {from} to {until}, which is not now")]
     OutOfTime { from: String, until: String },
     #[error(
-        "the private key cannot be used: {0}; an unencrypted PKCS #8 PEM is expected (openssl pkcs8 -topk8 -nodes)"
+        "the private key cannot be used: {0}; a PEM without a password is expected (openssl pkey -in KEY -out PLAIN takes it off)"
     )]
     Key(String),
     #[error("the private key is not that of the certificate")]
@@ -92,9 +92,8 @@ impl Authority {
         let chain = CertificateDer::pem_slice_iter(certificates).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|e| CaError::Certificate(e.to_string()))?;
         let own = chain.first().ok_or(CaError::NoCertificate)?;
-        let key = PrivatePkcs8KeyDer::from_pem_slice(key).map_err(|e| CaError::Key(e.to_string()))?;
-        let key = Secret(KeyPair::try_from(&key).map_err(|e| CaError::Key(e.to_string()))?);
         let (_, parsed) = X509Certificate::from_der(own).map_err(|e| CaError::Certificate(e.to_string()))?;
+        let key = Secret(read_key(key, parsed.public_key().raw)?);
         let until = check(&parsed, &key)?;
         let issuer = Issuer::from_ca_cert_der(own, key).map_err(|e| CaError::Certificate(e.to_string()))?;
         Ok(Self { issuer, chain, until })
@@ -130,6 +129,37 @@ impl Authority {
     ) -> Result<CertificateDer<'static>, rcgen::Error> {
         Ok(params.signed_by(key, &self.issuer)?.der().clone())
     }
+}
+
+/// A private key in any of the forms that openssl writes. `public`: the SubjectPublicKeyInfo it belongs to, which says of
+/// what kind it is where the form does not.
+fn read_key(pem: &[u8], public: &[u8]) -> Result<KeyPair, CaError> {
+    let bad = |error: &dyn fmt::Display| CaError::Key(error.to_string());
+    let mut key = PrivateKeyDer::from_pem_slice(pem).map_err(|e| bad(&e))?;
+    let pkcs8 = match &key {
+        PrivateKeyDer::Pkcs8(key) => Zeroizing::new(key.secret_pkcs8_der().to_vec()),
+        other => Zeroizing::new(as_pkcs8(other.secret_der(), public).map_err(|e| bad(&e))?),
+    };
+    key.zeroize();
+    KeyPair::try_from(pkcs8.as_slice()).map_err(|e| bad(&e))
+}
+
+/// What OneAsymmetricKey (RFC 5958 section 2) is made of: the algorithm, which a certificate names in the same way, and
+/// an RSAPrivateKey (RFC 8017) or ECPrivateKey (RFC 5915).
+fn as_pkcs8(key: &[u8], public: &[u8]) -> yasna::ASN1Result<Vec<u8>> {
+    let algorithm = yasna::parse_der(public, |reader| {
+        reader.read_sequence(|reader| {
+            let algorithm = reader.next().read_der()?;
+            reader.next().read_der().map(|_| algorithm)
+        })
+    })?;
+    Ok(yasna::construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_u8(0);
+            writer.next().write_der(&algorithm);
+            writer.next().write_bytes(key);
+        });
+    }))
 }
 
 /// Whether `certificate` may sign for others now, with `key`; until when.

@@ -21,6 +21,7 @@ new "$EC" old; self old -days -1
 new "$EC" leaf; openssl x509 -req -in leaf.csr -signkey leaf.key -days 30 -out leaf.pem 2>/dev/null
 openssl pkcs8 -topk8 -in root.key -passout pass:x -out locked.key
 openssl ec -in root.key -out sec1.key 2>/dev/null
+openssl ec -in root.key -aes128 -passout pass:x -out locked1.key 2>/dev/null
 chmod 644 *.key"#;
 
 /// The directory with the files of [`MAKE`], the command's user's own.
@@ -52,7 +53,7 @@ fn a_chain_arrives_whole_and_every_client_takes_it() {
             "ca/inter.key",
             &["CN = allowed.test", "CN = Example inter", "CN = Example root"][..],
         ),
-        ("ca/root.pem", "ca/root.key", &["CN = allowed.test", "CN = Example root"]),
+        ("ca/root.pem", "ca/sec1.key", &["CN = allowed.test", "CN = Example root"]),
     ] {
         let out = with(&lab, cert, key).sh(SHOW);
         let said = out.ok().stdout();
@@ -196,8 +197,8 @@ fn what_cannot_sign_is_said_before_anything_runs() {
         ("ca/leaf.pem", "ca/leaf.key", "--ca-cert ca/leaf.pem", "is no CA's"),
         ("ca/root.key", "ca/root.key", "--ca-cert ca/root.key", "holds no certificate"),
         ("ca/root.pem", "ca/root.pem", "--ca-key ca/root.pem", "cannot be used"),
-        ("ca/root.pem", "ca/locked.key", "--ca-key ca/locked.key", "unencrypted PKCS #8"),
-        ("ca/root.pem", "ca/sec1.key", "--ca-key ca/sec1.key", "openssl pkcs8 -topk8 -nodes"),
+        ("ca/root.pem", "ca/locked.key", "--ca-key ca/locked.key", "without a password"),
+        ("ca/root.pem", "ca/locked1.key", "--ca-key ca/locked1.key", "without a password"),
         ("ca/gone.pem", "ca/root.key", "--ca-cert ca/gone.pem", "No such file"),
         ("ca/root.pem", "ca/gone.key", "--ca-key ca/gone.key", "No such file"),
     ];

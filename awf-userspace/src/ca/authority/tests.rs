@@ -1,10 +1,11 @@
 //! What an authority is made of, and which are refused.
 
-use std::time::SystemTime;
+use std::{process::Command, sync::Arc, time::SystemTime};
 
 use rcgen::{ExtendedKeyUsagePurpose, PKCS_ED25519};
 
 use super::*;
+use crate::{ca::Leaves, policy::Host};
 
 fn parsed(authority: &Authority) -> X509Certificate<'_> {
     X509Certificate::from_der(authority.certificate()).unwrap().1
@@ -70,6 +71,32 @@ fn an_organisations_own_is_taken_with_its_chain() {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let pem = params.self_signed(&key).unwrap().pem();
     Authority::from_pem(pem.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+}
+
+/// openssl's words for keys of both kinds, in the forms that it writes by itself and on request.
+#[test]
+fn keys_of_every_form_are_taken() {
+    let dir = std::env::temp_dir().join(format!("awf-ca-key-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    for (make, begins) in [
+        ("openssl ecparam -name prime256v1 -genkey -noout -out key", "EC PRIVATE KEY"),
+        ("openssl ecparam -name secp384r1 -genkey -out key", "EC PARAMETERS"),
+        ("openssl genrsa -traditional -out key 2048", "RSA PRIVATE KEY"),
+        ("openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key", "PRIVATE KEY"),
+    ] {
+        let script =
+            format!("{make} && openssl req -x509 -new -key key -subj /CN=own -days 2 -out certificate");
+        let out = Command::new("sh").args(["-c", &script]).current_dir(&dir).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        let [key, certificate] = ["key", "certificate"].map(|name| std::fs::read(dir.join(name)).unwrap());
+        assert!(key.starts_with(format!("-----BEGIN {begins}-----").as_bytes()));
+        let authority = Authority::from_pem(&certificate, &key).unwrap();
+        let leaf = Leaves::new(Arc::new(authority)).unwrap().get(&Host::parse("x.test").unwrap());
+        assert!(leaf.is_ok(), "{make}");
+        let (_, other) = own(|_| {});
+        assert!(matches!(Authority::from_pem(&certificate, other.as_bytes()), Err(CaError::OtherKey)));
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[test]
