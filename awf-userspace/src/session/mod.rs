@@ -1,5 +1,6 @@
 //! One run: the order of everything, and the reverse order of undoing.
 
+pub mod attach;
 pub mod bpffs;
 mod diagnosis;
 mod error;
