@@ -49,6 +49,8 @@ pub enum Refusal {
     HostPort = 6,
     /// A socket bound to a network device other than loopback.
     Device = 7,
+    /// A call or a packet of a socket that was made before the firewall, or outside of it.
+    OldSocket = 8,
 }
 
 impl Refusal {
@@ -63,6 +65,7 @@ impl Refusal {
             5 => Some(Self::Storage),
             6 => Some(Self::HostPort),
             7 => Some(Self::Device),
+            8 => Some(Self::OldSocket),
             _ => None,
         }
     }

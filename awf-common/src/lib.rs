@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod addr;
+pub mod birth;
 pub mod config;
 pub mod decide;
 pub mod event;

@@ -1,15 +1,15 @@
 //! connect4 and connect6: TCP goes to the proxy, port 53 to the stub, other UDP nowhere.
 
 use awf_common::{
-    EventKind, Refusal,
-    decide::{self, Action, ENETUNREACH, ENOBUFS, EPROTONOSUPPORT, Transport},
+    Addr, EventKind, Refusal,
+    decide::{self, Action, ECONNREFUSED, ENETUNREACH, ENOBUFS, EPROTONOSUPPORT, Transport},
     event::Counter,
 };
-use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use aya_ebpf::{EbpfContext as _, macros::cgroup_sock_addr, programs::SockAddrContext};
 
 use crate::{
     context::{self, Hook},
-    emit,
+    emit, listener,
     maps::{self, CL_ORIGIN},
 };
 
@@ -38,12 +38,20 @@ fn connect(ctx: &SockAddrContext, hook: Hook) -> i32 {
     if !decide::device(context::device(socket)) {
         verdict = Verdict::DEVICE;
     }
+    // A number: of the action's variants the compiler would copy what is not there.
+    let rewritten = match context::rewrite_port(action, &globals) {
+        Some(port) => port,
+        None => 0,
+    };
+    if globals.shared_netns != 0 && verdict.errno == 0 && !is_served(ctx, &dst, port, rewritten, transport) {
+        verdict = Verdict::UNSERVED;
+    }
     // At every connect, also a direct one: a reused socket must not carry the origin of its last use.
     if verdict.errno == 0 && !maps::store(&CL_ORIGIN, socket, &origin) {
         verdict = Verdict::STORAGE;
     }
     // An explicit proxy connection is direct, and has an owner to be named all the same.
-    if verdict.kind == 0 && port == globals.proxy_port {
+    if verdict.kind == 0 && verdict.errno == 0 && port == globals.proxy_port {
         verdict.kind = EventKind::Connect as u32;
     }
     if verdict.kind != 0 {
@@ -53,10 +61,20 @@ fn connect(ctx: &SockAddrContext, hook: Hook) -> i32 {
         maps::count(verdict.counter);
         return context::refuse(verdict.errno);
     }
-    if let Some(port) = context::rewrite_port(action, &globals) {
-        context::set(ctx, hook, &context::loopback_like(&dst), port);
+    if rewritten != 0 {
+        context::set(ctx, hook, &context::loopback_like(&dst), rewritten);
     }
     1
+}
+
+/// Whether a listener of ours is where this connect() ends: for a shared network, where others listen, too. `rewritten`:
+/// the port that it is led to, 0 if it is left alone.
+#[inline(always)]
+fn is_served(ctx: &SockAddrContext, dst: &Addr, port: u16, rewritten: u16, transport: Transport) -> bool {
+    let aside = rewritten != 0 || dst.is_unspecified();
+    let addr = if aside { context::loopback_like(dst) } else { *dst };
+    let port = if rewritten != 0 { rewritten } else { port };
+    listener::is_there(ctx.as_ptr(), &addr, port, transport)
 }
 
 /// What comes of a connect(), as numbers: one place reports and one returns, which keeps the verifier from walking
@@ -71,6 +89,9 @@ struct Verdict {
 
 impl Verdict {
     const DEVICE: Self = Self::refused(Refusal::Device, ENETUNREACH, Counter::CallsRefused);
+    /// Nobody is left to hear of it: it is counted.
+    const UNSERVED: Self =
+        Self { kind: 0, ..Self::refused(Refusal::None, ECONNREFUSED, Counter::CallsRefused) };
     const STORAGE: Self = Self::refused(Refusal::Storage, ENOBUFS, Counter::StorageFailed);
 
     const fn refused(refusal: Refusal, errno: i32, counter: Counter) -> Self {

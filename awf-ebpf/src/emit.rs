@@ -26,6 +26,12 @@ pub(crate) fn origin(addr: Addr, port: u16, family: u16, cookie: u64, netns: u64
     }
 }
 
+/// The origin of a packet: it may leave on a softirq, where the current task is not the sender.
+#[inline(always)]
+pub(crate) const fn nobodys(addr: Addr, port: u16, family: u16, cookie: u64, uid: u32) -> Origin {
+    Origin { addr, port, family, tgid: 0, cookie, netns: 0, uid, reserved: 0, comm: [0; 2] }
+}
+
 /// The current process's name; empty when the kernel does not tell.
 #[inline(always)]
 fn comm() -> [u64; 2] {

@@ -1,13 +1,11 @@
 //! sched_process_exec: tells of a new program of the command the moment it begins, so that it is looked at while it
 //! still lives; one that connects and ends within a millisecond is gone before its connect() is read of. For kernels
-//! that refuse `exec_image`, which tells more.
+//! that refuse `exec_image`, which tells more. Every exec of the machine comes by.
 
 use awf_common::{Addr, EventKind, Refusal};
-use aya_ebpf::{
-    helpers::generated::bpf_get_current_cgroup_id, macros::raw_tracepoint, programs::RawTracePointContext,
-};
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
-use crate::{emit, maps::AGENT};
+use crate::{emit, maps::is_of_the_command};
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub(crate) fn process_exec(_ctx: RawTracePointContext) -> u32 {
@@ -16,12 +14,4 @@ pub(crate) fn process_exec(_ctx: RawTracePointContext) -> u32 {
         emit::emit(EventKind::Exec as u32, Refusal::None as u32, 0, 0, &origin);
     }
     0
-}
-
-/// Every exec of the machine comes by; the command's own are in its cgroup, which it cannot divide.
-#[inline(always)]
-pub(crate) fn is_of_the_command() -> bool {
-    // SAFETY: the helper takes nothing.
-    let here = unsafe { bpf_get_current_cgroup_id() };
-    AGENT.get(0) == Some(&here)
 }

@@ -19,8 +19,8 @@ use aya_ebpf::{
 };
 
 use crate::{
-    emit, exec,
-    maps::{EVENTS, IMAGE, count},
+    emit,
+    maps::{self, EVENTS, IMAGE, count},
 };
 
 /// Where the stack pointer is in `struct pt_regs`, which is ABI (arch/*/include/uapi/asm/ptrace.h).
@@ -28,7 +28,7 @@ const STACK_POINTER: usize = if cfg!(bpf_target_arch = "aarch64") { 248 } else {
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub(crate) fn exec_image(_ctx: RawTracePointContext) -> u32 {
-    if exec::is_of_the_command()
+    if maps::is_of_the_command()
         && let Some(buffer) = IMAGE.get_ptr_mut(0)
     {
         // SAFETY: the map hands out this CPU's slot, of that size. A program that runs is not run on its CPU again.

@@ -7,7 +7,7 @@ use awf_common::{
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::{Array, LruHashMap, PerCpuArray, RingBuf, SkStorage},
-    helpers::generated::bpf_sk_storage_get,
+    helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_sk_storage_get},
     macros::btf_map,
 };
 use core::{ffi::c_void, mem::MaybeUninit, ptr};
@@ -40,9 +40,17 @@ pub(crate) static QUERIES: LruHashMap<SockKey, Origin, 4096> = LruHashMap::new()
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<Event, 0x10_0000> = RingBuf::new();
 
-/// The id of the command's cgroup, written by the loader.
+/// The id of the command's cgroup and its depth below the root, 0 if that is not known; written by the loader.
 #[btf_map]
-pub(crate) static AGENT: Array<u64, 1> = Array::new();
+pub(crate) static AGENT: Array<u64, 2> = Array::new();
+
+/// Marks the listeners of this run, by userspace; dies with them. Whoever takes their port next has none.
+#[btf_map]
+pub(crate) static LISTENERS: SkStorage<u32> = SkStorage::new();
+
+/// Of a socket in a shared network: one of [`awf_common::birth`].
+#[btf_map]
+pub(crate) static BIRTH: SkStorage<u32> = SkStorage::new();
 
 /// Where what is told of a new program is put together.
 #[btf_map]
@@ -91,17 +99,17 @@ pub(crate) fn count(counter: Counter) -> u64 {
 
 /// The storage of `sk` in `map`, if it has one.
 #[inline(always)]
-pub(crate) fn stored(map: &SkStorage<Origin>, sk: *mut c_void) -> Option<*mut Origin> {
+pub(crate) fn stored<T>(map: &SkStorage<T>, sk: *mut c_void) -> Option<*mut T> {
     storage(map, sk, 0)
 }
 
-/// Writes `origin` into the storage of `sk`, making it where there is none; false when memory is short.
+/// Writes `value` into the storage of `sk`, making it where there is none; false when memory is short.
 #[inline(always)]
-pub(crate) fn store(map: &SkStorage<Origin>, sk: *mut c_void, origin: &Origin) -> bool {
+pub(crate) fn store<T: Copy>(map: &SkStorage<T>, sk: *mut c_void, value: &T) -> bool {
     match storage(map, sk, u64::from(BPF_SK_STORAGE_GET_F_CREATE)) {
         Some(slot) => {
             // SAFETY: the helper returned the value of a live socket's storage.
-            unsafe { *slot = *origin };
+            unsafe { *slot = *value };
             true
         }
         None => false,
@@ -109,12 +117,37 @@ pub(crate) fn store(map: &SkStorage<Origin>, sk: *mut c_void, origin: &Origin) -
 }
 
 #[inline(always)]
-fn storage(map: &SkStorage<Origin>, sk: *mut c_void, flags: u64) -> Option<*mut Origin> {
+fn storage<T>(map: &SkStorage<T>, sk: *mut c_void, flags: u64) -> Option<*mut T> {
     if sk.is_null() {
         return None;
     }
     let map = ptr::from_ref(map).cast_mut().cast::<c_void>();
     // SAFETY: `map` is a map the loader relocates, `sk` a non-null socket of the context.
-    let value = unsafe { bpf_sk_storage_get(map, sk, ptr::null_mut(), flags) }.cast::<Origin>();
+    let value = unsafe { bpf_sk_storage_get(map, sk, ptr::null_mut(), flags) }.cast::<T>();
     if value.is_null() { None } else { Some(value) }
+}
+
+/// What [`BIRTH`] says of `sk`; 0 for nothing.
+#[inline(always)]
+pub(crate) fn birth(sk: *mut c_void) -> u32 {
+    match stored(&BIRTH, sk) {
+        // SAFETY: the storage of a live socket, checked to be there.
+        Some(birth) => unsafe { *birth },
+        None => 0,
+    }
+}
+
+/// Whether the current task is in the command's cgroup, or in one below it where the depth is known.
+#[inline(always)]
+pub(crate) fn is_of_the_command() -> bool {
+    let Some(&agent) = AGENT.get(0) else { return false };
+    // SAFETY: the helper takes nothing.
+    if unsafe { bpf_get_current_cgroup_id() } == agent {
+        return true;
+    }
+    match AGENT.get(1) {
+        None | Some(0) => false,
+        // SAFETY: the helper takes a number, and gives 0 where there is no such ancestor.
+        Some(&level) => unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) == agent },
+    }
 }

@@ -2,14 +2,14 @@
 
 use awf_common::{
     EventKind, Refusal,
-    decide::{self, Action, ENETUNREACH, ENOBUFS, EPROTONOSUPPORT, IPPROTO_UDP, Transport},
+    decide::{self, Action, ECONNREFUSED, ENETUNREACH, ENOBUFS, EPROTONOSUPPORT, IPPROTO_UDP, Transport},
     event::Counter,
 };
-use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use aya_ebpf::{EbpfContext as _, macros::cgroup_sock_addr, programs::SockAddrContext};
 
 use crate::{
     context::{self, Hook},
-    emit,
+    emit, listener,
     maps::{self, CL_ORIGIN},
 };
 
@@ -35,6 +35,18 @@ fn sendmsg(ctx: &SockAddrContext, hook: Hook) -> i32 {
         (decide::destination(&dst, port, Transport::Udp, false, &globals), Refusal::UdpSend as u32);
     if !decide::device(context::device(socket)) {
         (action, refusal) = (Action::Refuse { errno: ENETUNREACH }, Refusal::Device as u32);
+    }
+    let to = if matches!(action, Action::Direct) {
+        (dst, port)
+    } else {
+        (context::loopback_like(&dst), globals.dns_port)
+    };
+    if globals.shared_netns != 0
+        && !matches!(action, Action::Refuse { .. })
+        && !listener::is_there(ctx.as_ptr(), &to.0, to.1, Transport::Udp)
+    {
+        maps::count(Counter::CallsRefused);
+        return context::refuse(ECONNREFUSED);
     }
     if matches!(action, Action::Direct) {
         return 1;

@@ -3,11 +3,13 @@
 use core::mem::MaybeUninit;
 
 use awf_common::{
-    EventKind, Origin, Refusal, SockKey,
+    EventKind, Refusal, SockKey,
     decide::{self, Direction, ETH_P_IP, ETH_P_IPV6, End, Ends, Header, Header4, Header6},
     event::Counter,
 };
 use aya_ebpf::{
+    EbpfContext as _,
+    bindings::BPF_TCP_SYN_SENT,
     helpers::{
         bpf_get_socket_cookie,
         generated::{bpf_get_socket_uid, bpf_sk_fullsock, bpf_skb_load_bytes},
@@ -17,7 +19,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    emit,
+    emit, listener,
     maps::{self, CL_ORIGIN, QUERIES},
 };
 
@@ -53,10 +55,41 @@ fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
         report(ctx, family, ends.peer(direction), ends.protocol);
         return 0;
     }
-    if matches!(direction, Direction::Egress) && decide::is_query(&ends, &globals) {
-        sign(ctx, ends.src);
+    if matches!(direction, Direction::Egress) {
+        let is_query = decide::is_query(&ends, &globals);
+        if globals.shared_netns != 0 && begins(ctx, is_query) && !is_served(ctx, &ends) {
+            maps::count(Counter::PacketsDropped);
+            return 0;
+        }
+        if is_query {
+            sign(ctx, ends.src);
+        }
     }
     1
+}
+
+/// Whether the packet is the first of a connection, perhaps sent again, or a datagram. Between the connect() and this
+/// our listener may have gone.
+#[inline(always)]
+fn begins(ctx: &SkBuffContext, is_query: bool) -> bool {
+    if is_query {
+        return true;
+    }
+    // SAFETY: the context is valid while the program runs; the union has one reading.
+    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return false;
+    }
+    // SAFETY: a non-null socket of the context.
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    // SAFETY: a full socket, whose fields the verifier lets be read.
+    !sk.is_null() && unsafe { (*sk).state } == BPF_TCP_SYN_SENT
+}
+
+#[inline(always)]
+fn is_served(ctx: &SkBuffContext, ends: &Ends) -> bool {
+    let (at, transport) = (&ends.dst, decide::transport(ends.protocol));
+    transport.is_some_and(|transport| listener::is_there(ctx.as_ptr(), &at.addr, at.port, transport))
 }
 
 /// Reads an IPv6 header and the ports, also those behind what the kernel inserts itself.
@@ -117,18 +150,7 @@ fn report(ctx: &SkBuffContext, family: u16, peer: End, protocol: u32) {
     // SAFETY: the helpers read the socket of this valid context.
     let (cookie, uid) =
         unsafe { (bpf_get_socket_cookie(ctx.skb.skb.cast()), bpf_get_socket_uid(ctx.skb.skb)) };
-    // The packet may leave on a softirq: the current task is not the sender.
-    let origin = Origin {
-        addr: peer.addr,
-        port: peer.port,
-        family,
-        tgid: 0,
-        cookie,
-        netns: 0,
-        uid,
-        reserved: 0,
-        comm: [0; 2],
-    };
+    let origin = emit::nobodys(peer.addr, peer.port, family, cookie, uid);
     emit::emit(EventKind::Refused as u32, Refusal::Packet as u32, protocol, 0, &origin);
 }
 

@@ -1,15 +1,18 @@
 //! sock_create: only sockets whose every use has a hook.
 
 use awf_common::{
-    Addr, EventKind, Refusal,
-    decide::{self, EPROTONOSUPPORT},
+    Addr, EventKind, Refusal, birth,
+    decide::{self, ENOBUFS, EPROTONOSUPPORT},
     event::Counter,
 };
 use aya_ebpf::{
     EbpfContext as _, helpers::bpf_get_socket_cookie, macros::cgroup_sock, programs::SockContext,
 };
 
-use crate::{context, emit, maps};
+use crate::{
+    context, emit,
+    maps::{self, BIRTH},
+};
 
 #[cgroup_sock(sock_create)]
 pub(crate) fn sock_create(ctx: SockContext) -> i32 {
@@ -17,7 +20,11 @@ pub(crate) fn sock_create(ctx: SockContext) -> i32 {
     let (family, socket_type, protocol) =
         unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
     if decide::socket(family, socket_type, protocol) {
-        return 1;
+        if maps::globals().shared_netns == 0 || maps::store(&BIRTH, ctx.as_ptr(), &birth::INSIDE) {
+            return 1;
+        }
+        maps::count(Counter::StorageFailed);
+        return context::refuse(ENOBUFS);
     }
     maps::count(Counter::SocketsRefused);
     // SAFETY: the helper reads the socket of this valid context.

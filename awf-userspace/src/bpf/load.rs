@@ -2,7 +2,6 @@
 
 use std::{
     fmt, io,
-    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -14,14 +13,14 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
     pin::PinError,
     programs::{
-        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Program, ProgramError,
-        RawTracePoint, SockOps,
-        links::{FdLink, LinkError, PinnedLink},
+        Program, ProgramError, RawTracePoint,
+        links::{LinkError, PinnedLink},
     },
 };
 
 use rustix::thread::UnshareFlags;
 
+use super::attach::{GUARDS, PROGRAMS, Places, attach};
 use crate::sys::namespace;
 
 /// Why the kernel side could not be set up.
@@ -57,41 +56,15 @@ pub enum BpfError {
     PinDirectory { path: PathBuf, source: io::Error },
 }
 
-/// On which of the run's cgroups a program belongs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Agent,
-    Proxy,
-}
-
-/// Every program and its cgroup. The order is the order of attaching: what refuses comes before what redirects.
-const PROGRAMS: [(&str, Place); 13] = [
-    ("skb_egress", Place::Agent),
-    ("skb_ingress", Place::Agent),
-    ("sock_create", Place::Agent),
-    ("connect4", Place::Agent),
-    ("connect6", Place::Agent),
-    ("sendmsg4", Place::Agent),
-    ("sendmsg6", Place::Agent),
-    ("recvmsg4", Place::Agent),
-    ("recvmsg6", Place::Agent),
-    ("getpeername4", Place::Agent),
-    ("getpeername6", Place::Agent),
-    ("sockops_connect", Place::Agent),
-    ("sockops_accept", Place::Proxy),
-];
-
 /// Tell of new programs of the command. They decide nothing: without them processes are named a little later. The
 /// first reads what names a program off its stack; the second is for kernels that refuse it.
 const EXEC: [&str; 2] = ["exec_image", "process_exec"];
-
-/// No flag: a BPF link always attaches beside other people's programs, and the kernel refuses to hear it asked for.
-const LINK_FLAGS: CgroupAttachMode = CgroupAttachMode::Single;
 
 /// The programs, verified by the kernel, not attached yet.
 #[derive(Debug)]
 pub struct Programs {
     ebpf: Ebpf,
+    guard: bool,
 }
 
 /// The attached programs and their maps. Dropping it closes the links; the pins keep them attached until
@@ -126,6 +99,19 @@ impl Programs {
     ///
     /// When this build has no programs, or no thread can be had.
     pub fn start_loading(globals: Globals, host_ports: Box<PortSet>) -> Result<Loading, BpfError> {
+        Self::start(globals, host_ports, false)
+    }
+
+    /// The same with the guards, for processes that were there before: see [`super::Guarded`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Programs::start_loading`].
+    pub fn start_loading_guarded(globals: Globals, host_ports: Box<PortSet>) -> Result<Loading, BpfError> {
+        Self::start(globals, host_ports, true)
+    }
+
+    fn start(globals: Globals, host_ports: Box<PortSet>, guard: bool) -> Result<Loading, BpfError> {
         if !super::is_built_in() {
             return Err(BpfError::NotBuiltIn);
         }
@@ -133,22 +119,22 @@ impl Programs {
             // `EbpfLoader::new` parses the kernel's own BTF, for 17 ms, before it can be told not to. Only UAPI
             // contexts are read here: nothing needs it. A thread that does not see /sys does not find it.
             leave_file_system().map_err(BpfError::Rootless)?;
-            Self::load(globals, &host_ports)
+            Self::load(globals, &host_ports, guard)
         };
         let thread = thread::Builder::new().name("awf-load".into()).spawn(load);
         Ok(Loading(thread.map_err(BpfError::Thread)?))
     }
 
-    fn load(globals: Globals, host_ports: &PortSet) -> Result<Self, BpfError> {
+    fn load(globals: Globals, host_ports: &PortSet, guard: bool) -> Result<Self, BpfError> {
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global("GLOBALS", &globals, true)
             .override_global("HOST_PORTS", host_ports, true)
             .load(super::OBJECT)
             .map_err(|e| BpfError::Object(Box::new(e)))?;
-        load_all(&mut ebpf)?;
+        load_all(&mut ebpf, guard)?;
         load_exec(&mut ebpf);
-        Ok(Self { ebpf })
+        Ok(Self { ebpf, guard })
     }
 
     /// Attaches every program, in an order that refuses first, and pins its link in `pins`, a directory on a
@@ -157,23 +143,24 @@ impl Programs {
     /// # Errors
     ///
     /// Names the program and the step; what was attached before is detached again with `pins` removed.
-    pub fn attach(
-        mut self,
-        agent: BorrowedFd<'_>,
-        proxy: BorrowedFd<'_>,
-        pins: &Path,
-    ) -> Result<Kernel, BpfError> {
+    pub fn attach(mut self, places: Places<'_>, pins: &Path) -> Result<Kernel, BpfError> {
+        let guards = if self.guard { &GUARDS[..] } else { &[] };
+        if self.guard && places.guard.is_none() {
+            return Err(BpfError::Missing("cgroup to guard"));
+        }
+        // Before anything is refused by it: a guard asks whose cgroup this is.
+        let told = self.tell_agent(places);
         std::fs::create_dir(pins)
             .map_err(|source| BpfError::PinDirectory { path: pins.to_owned(), source })?;
         let mut links = Vec::with_capacity(PROGRAMS.len());
-        for (name, place) in PROGRAMS {
-            let cgroup = if place == Place::Agent { agent } else { proxy };
+        for &(name, place) in PROGRAMS.iter().chain(guards) {
+            let Some(cgroup) = places.of(place) else { continue };
             let program = self.ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
             let link = attach(program, cgroup, name)?;
             let path = pins.join(name);
             links.push(link.pin(&path).map_err(|source| BpfError::Pin { name, path, source })?);
         }
-        if let Err(e) = self.watch_execs(agent) {
+        if let Err(e) = told.and_then(|()| self.watch_execs()) {
             log::info!("{e}; processes that end at once may not be named");
         }
         let counters = self.ebpf.take_map("COUNTERS").ok_or(BpfError::Missing("map COUNTERS"))?;
@@ -190,13 +177,19 @@ impl fmt::Debug for Kernel {
 }
 
 impl Programs {
-    /// Lets the kernel tell of every program that begins in `agent`.
-    fn watch_execs(&mut self, agent: BorrowedFd<'_>) -> Result<(), BpfError> {
+    /// Writes down whose cgroup it is about.
+    fn tell_agent(&mut self, places: Places<'_>) -> Result<(), BpfError> {
         let map = self.ebpf.map_mut("AGENT").ok_or(BpfError::Missing("map AGENT"))?;
         let failed = |source| BpfError::Map { name: "AGENT", source };
         // The id of a cgroup is the inode of its directory.
-        let inode = rustix::fs::fstat(agent).map_err(|e| BpfError::Agent(e.into()))?.st_ino;
-        Array::<_, u64>::try_from(map).and_then(|mut agent| agent.set(0, inode, 0)).map_err(failed)?;
+        let inode = rustix::fs::fstat(places.agent).map_err(|e| BpfError::Agent(e.into()))?.st_ino;
+        let mut agent = Array::<_, u64>::try_from(map).map_err(failed)?;
+        agent.set(1, places.guard.map_or(0, |guard| guard.level), 0).map_err(failed)?;
+        agent.set(0, inode, 0).map_err(failed)
+    }
+
+    /// Lets the kernel tell of every program that begins in the command's cgroup.
+    fn watch_execs(&mut self) -> Result<(), BpfError> {
         let attach = |program: &mut Program| {
             let program: &mut RawTracePoint = program.try_into()?;
             program.attach("sched_process_exec").map(drop)
@@ -246,6 +239,12 @@ impl Kernel {
         RingBuf::try_from(map).map_err(|source| BpfError::Map { name: "EVENTS", source })
     }
 
+    /// One of the maps that keep a number for a socket.
+    pub(super) fn take_storage(&mut self, name: &'static str) -> Result<SkStorage<MapData, u32>, BpfError> {
+        let map = self.ebpf.take_map(name).ok_or(BpfError::Missing(name))?;
+        SkStorage::try_from(map).map_err(|source| BpfError::Map { name, source })
+    }
+
     /// What was counted so far.
     ///
     /// # Errors
@@ -288,12 +287,14 @@ fn leave_file_system() -> io::Result<()> {
 }
 
 /// The verifier takes milliseconds for all programs together, and can walk two at once.
-fn load_all(ebpf: &mut Ebpf) -> Result<(), BpfError> {
+fn load_all(ebpf: &mut Ebpf, guard: bool) -> Result<(), BpfError> {
+    let guards = if guard { &GUARDS[..] } else { &[] };
+    let wanted = || PROGRAMS.iter().chain(guards);
     let waiting = Mutex::new(ebpf.programs_mut());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
         while let Some((name, program)) = next() {
-            if let Some((name, _)) = PROGRAMS.iter().find(|(known, _)| *known == name) {
+            if let Some((name, _)) = wanted().find(|(known, _)| *known == name) {
                 load(program).map_err(|source| BpfError::Load { name, source: Box::new(source) })?;
             } else if name == EXEC[0]
                 && let Err(e) = load(program)
@@ -330,40 +331,6 @@ fn load(program: &mut Program) -> Result<(), ProgramError> {
         Program::RawTracePoint(p) => p.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
-}
-
-/// Attaches one program by a BPF link (never by the legacy attach, which replaces other people's programs).
-fn attach(program: &mut Program, cgroup: BorrowedFd<'_>, name: &'static str) -> Result<FdLink, BpfError> {
-    let failed = |source| BpfError::Attach { name, source: Box::new(source) };
-    let mode = LINK_FLAGS;
-    let link = match program {
-        Program::CgroupSkb(p) => attach_skb(p, cgroup, name).map_err(failed)?.try_into(),
-        Program::CgroupSock(p) => {
-            let id = p.attach(cgroup, mode).map_err(failed)?;
-            CgroupSock::take_link(p, id).map_err(failed)?.try_into()
-        }
-        Program::CgroupSockAddr(p) => {
-            let id = p.attach(cgroup, mode).map_err(failed)?;
-            CgroupSockAddr::take_link(p, id).map_err(failed)?.try_into()
-        }
-        Program::SockOps(p) => {
-            let id = p.attach(cgroup, mode).map_err(failed)?;
-            SockOps::take_link(p, id).map_err(failed)?.try_into()
-        }
-        _ => return Err(failed(ProgramError::UnexpectedProgramType)),
-    };
-    link.map_err(|source| BpfError::Link { name, source })
-}
-
-fn attach_skb(
-    program: &mut CgroupSkb,
-    cgroup: impl AsFd,
-    name: &str,
-) -> Result<aya::programs::cgroup_skb::CgroupSkbLink, ProgramError> {
-    let direction =
-        if name == "skb_egress" { CgroupSkbAttachType::Egress } else { CgroupSkbAttachType::Ingress };
-    let id = program.attach(cgroup, direction, LINK_FLAGS)?;
-    program.take_link(id)
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! The kernel side: loads the programs, attaches them to the run's cgroups, and reads what they remember.
 
+mod attach;
 mod events;
 mod image;
 mod load;
+mod marks;
 mod origins;
 mod process;
 
+pub use attach::{Guarded, Places};
 pub use events::{Events, EventsError, Notice, Ring};
 pub use load::{BpfError, Counters, Kernel, Loading, Programs};
+pub use marks::{Births, mark_listeners};
 pub use origins::Origins;
 pub use process::{Caller, Processes};
 

@@ -88,6 +88,28 @@ pub fn place(id: &str) -> Result<PathBuf, CgroupError> {
     Ok(mount.below(&own).join(format!("{PREFIX}{id}")))
 }
 
+/// The root of all cgroups (v2) that can be seen here.
+///
+/// # Errors
+///
+/// When there is no cgroup v2 hierarchy, or it cannot be opened.
+pub fn root() -> Result<OwnedFd, CgroupError> {
+    let path = PathBuf::from("/proc/self/mountinfo");
+    let text = fs::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })?;
+    let root = v2_mount(&text).ok_or(CgroupError::NoV2)?.below(Path::new("/"));
+    open_dir(&root)
+}
+
+/// Opens a cgroup's directory.
+///
+/// # Errors
+///
+/// Names it.
+pub fn open_dir(path: &Path) -> Result<OwnedFd, CgroupError> {
+    rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| CgroupError::Open { path: path.into(), source: e.into() })
+}
+
 impl RunCgroup {
     /// Makes `dir` (see [`place`]) with the cgroups of the command and of the proxy in it.
     ///
@@ -98,11 +120,7 @@ impl RunCgroup {
         for path in [dir.clone(), dir.join("agent"), dir.join("proxy")] {
             fs::create_dir(&path).map_err(|source| CgroupError::Make { path, source })?;
         }
-        let open = |name: &str| {
-            let path = dir.join(name);
-            rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|e| CgroupError::Open { path, source: e.into() })
-        };
+        let open = |name: &str| open_dir(&dir.join(name));
         let end = End::open(&dir).map_err(|source| match source.kind() {
             // The cgroup was made just now: what is missing is not the directory.
             io::ErrorKind::NotFound => CgroupError::NoKill(dir.clone()),

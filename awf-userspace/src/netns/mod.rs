@@ -116,6 +116,12 @@ impl CommandNetwork {
         self.netns.as_ref().map(OwnedFd::as_fd)
     }
 
+    /// All of its sockets.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let tcp = self.proxy.iter().chain(&self.dns_tcp).map(TcpListener::as_fd);
+        tcp.chain(self.dns_udp.iter().map(UdpSocket::as_fd))
+    }
+
     /// The proxy's listeners, the stub's sockets and listeners.
     #[must_use]
     pub fn into_parts(self) -> (Vec<TcpListener>, Vec<UdpSocket>, Vec<TcpListener>) {

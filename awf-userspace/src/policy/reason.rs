@@ -85,6 +85,8 @@ pub enum Reason {
     HostPortRefused,
     /// A socket bound to a network device other than loopback: by it packets would leave past the proxy.
     DeviceRefused,
+    /// A socket that is older than the firewall it is used behind, or that was handed in from outside.
+    OldSocket,
     /// The kernel side could not remember the original destination.
     KernelMapFull,
     /// The audit record can no longer be written: nothing is allowed that nobody would know of.
@@ -137,6 +139,7 @@ impl Reason {
             Self::PacketRefused => "packet_refused",
             Self::HostPortRefused => "host_port_refused",
             Self::DeviceRefused => "device_refused",
+            Self::OldSocket => "old_socket",
             Self::KernelMapFull => "kernel_map_full",
             Self::AuditFailed => "audit_failed",
             Self::NothingSent => "nothing_sent",

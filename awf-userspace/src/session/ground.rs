@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 
 use super::{bpffs, error::SessionError, state};
 use crate::{
-    bpf::{Kernel, Programs},
+    bpf::{Kernel, Places, Programs},
     cgroup::{
         self, RunCgroup,
         limits::{LimitPlan, Limits},
@@ -101,7 +101,8 @@ impl Ground {
     /// Names the program and the step.
     pub fn enforce(&mut self, programs: Programs) -> Result<(), SessionError> {
         let pins = bpffs::directory()?.join(self.id());
-        let kernel = programs.attach(self.cgroup.agent(), self.cgroup.proxy(), &pins).inspect_err(|_| {
+        let places = Places { agent: self.cgroup.agent(), proxy: self.cgroup.proxy(), guard: None };
+        let kernel = programs.attach(places, &pins).inspect_err(|_| {
             // Only an init of ours may be in the cgroup, before its gate: the links may go.
             let _ = bpffs::remove_pins(&pins);
         })?;

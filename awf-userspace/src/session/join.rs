@@ -120,6 +120,7 @@ fn reason(refusal: Refusal) -> Reason {
         Refusal::Storage => Reason::KernelMapFull,
         Refusal::HostPort => Reason::HostPortRefused,
         Refusal::Device => Reason::DeviceRefused,
+        Refusal::OldSocket => Reason::OldSocket,
     }
 }
 

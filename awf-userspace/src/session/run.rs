@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     audit::{JsonSink, Summary},
-    bpf::{BpfError, Events, Loading, Origins, Processes, Programs, Ring},
+    bpf::{self, BpfError, Events, Loading, Origins, Processes, Programs, Ring},
     cgroup::limits::Limits,
     config::{Chroot, NetworkMode, SessionPlan},
     dns::{DnsError, DnsStub, StandIns, Upstream},
@@ -79,6 +79,9 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     // It makes the command's surroundings while the programs are loaded.
     let starting = start(init, &ground, &network, (&runtime, terminal.as_ref()))?;
     ground.enforce(loading.finish()?)?;
+    if !own {
+        bpf::mark_listeners(ground.kernel()?, network.sockets())?;
+    }
     let run = Run::join(plan, &limits, &mut ground, &network, &audit, (upstream, interception))?;
 
     let outcome = runtime.block_on(run.serve((starting, terminal, test), signals, network, &ground));

@@ -26,7 +26,7 @@ impl Lab {
         let programs = Programs::start_loading(globals, Box::new(PortSet::EMPTY)).unwrap().finish().unwrap();
         let run = RunCgroup::create(cgroup::place(&id).unwrap()).unwrap();
         let pins = bpffs::directory().unwrap().join(&id);
-        let kernel = programs.attach(run.agent(), run.proxy(), &pins).unwrap();
+        let kernel = programs.attach(super::places(&run), &pins).unwrap();
         let dir = std::env::temp_dir().join(&id);
         fs::create_dir(&dir).unwrap();
         Self { run, kernel, dir }
