@@ -6,7 +6,7 @@ use std::{future::Future, net::IpAddr};
 
 pub use server::{At, CertificateName, NameServer};
 
-use crate::policy::{DomainName, Reason};
+use crate::policy::{Chosen, DomainName, Reason};
 
 /// Why a name gave no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +24,13 @@ pub enum ResolveError {
 
 /// Resolves an allowed name outside the command's network.
 pub trait Resolve: Send + Sync + 'static {
-    /// IPv6 and IPv4 addresses of `name`, in the order to try them; never empty.
-    fn resolve(&self, name: &DomainName) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send;
+    /// IPv6 and IPv4 addresses of `name`, in the order to try them; never empty. `chosen`: how much of it was the
+    /// asker's choice, by the policy that allows it.
+    fn resolve(
+        &self,
+        name: &DomainName,
+        chosen: Chosen<'_>,
+    ) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send;
 
     /// The addresses of a host that the operator named and the command cannot choose: found as other programs of this
     /// machine find it (hosts file, search domains), where the resolver does not know it.
@@ -33,15 +38,15 @@ pub trait Resolve: Send + Sync + 'static {
         &self,
         name: &DomainName,
     ) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send {
-        self.resolve(name)
+        self.resolve(name, Chosen::nothing(name))
     }
 
     /// Whether `name` may be told to somebody outside who looks it up in our place (an upstream proxy).
     ///
     /// # Errors
     /// [`ResolveError::Refused`], as resolving it would be.
-    fn may_tell(&self, name: &DomainName) -> Result<(), ResolveError> {
-        let _ = name;
+    fn may_tell(&self, name: &DomainName, chosen: &Chosen<'_>) -> Result<(), ResolveError> {
+        let _ = (name, chosen);
         Ok(())
     }
 

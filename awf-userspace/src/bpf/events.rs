@@ -73,6 +73,12 @@ impl Ring {
         self.processes.describe(caller)
     }
 
+    /// See [`Processes::started`].
+    #[must_use]
+    pub fn started(&self, tgid: u32) -> Option<u64> {
+        self.processes.started(tgid)
+    }
+
     /// Takes at most `most` events, until `enough`.
     fn read(&self, most: usize, enough: impl Fn() -> bool) {
         // Held while they are taken: a connection is named by the program that began before it.

@@ -181,6 +181,16 @@ impl Processes {
         Arc::unwrap_or_clone(known.unwrap_or_else(|| self.look(caller, u64::MAX)))
     }
 
+    /// When the process with this number started, in clock ticks since boot (proc_pid_stat(5), field 22); `None` if it
+    /// has ended, or /proc does not know the numbers of the kernel programs.
+    #[must_use]
+    pub fn started(&self, tgid: u32) -> Option<u64> {
+        if self.foreign_numbers {
+            return None;
+        }
+        Stat::read(tgid).map(|stat| stat.start)
+    }
+
     /// Looks at a program of the command that began at `time`: whatever is known of its number is old. `said`: by
     /// what it is named if nothing is left to look at.
     pub fn began(&self, caller: &Caller, time: u64, said: Option<Said>) {

@@ -11,4 +11,11 @@ pub trait QuerySource: fmt::Debug + Send + Sync + 'static {
 
     /// Who made an accepted connection; `None`: it is not the command's and must be closed.
     fn of_connection(&self, conn: BorrowedFd<'_>) -> Option<ProcessInfo>;
+
+    /// When the process with this number started, in the unit of [`crate::policy::live::Process`]; `None`: not known, or
+    /// it has ended.
+    fn started(&self, tgid: u32) -> Option<u64> {
+        let _ = tgid;
+        None
+    }
 }

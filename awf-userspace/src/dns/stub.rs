@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     audit::{ProcessInfo, Record, Recorder},
-    policy::{Chosen, DomainName, Policy, Reason, Verdict},
+    policy::{Chosen, DomainName, LivePolicy, Policy, Reason, Verdict},
     resolve::{Resolve, ResolveError},
 };
 
@@ -38,7 +38,7 @@ pub mod fuzzing;
 /// EAI_NONAME after one query. The reason is in the extended error (RFC 8914) and in the audit record.
 #[derive(Debug)]
 pub struct DnsStub<A> {
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<LivePolicy>,
     upstream: Arc<Upstream>,
     recorder: Arc<A>,
     pub(super) source: Arc<dyn QuerySource>,
@@ -81,6 +81,8 @@ pub(super) struct Ask {
     question: Question,
     peer: Peer,
     name: DomainName,
+    /// By what it was judged, and its answer is.
+    policy: Arc<Policy>,
     rule: Arc<str>,
     begun: Instant,
 }
@@ -88,7 +90,7 @@ pub(super) struct Ask {
 impl<A: Recorder> DnsStub<A> {
     #[must_use]
     pub fn new(
-        policy: Arc<Policy>,
+        policy: Arc<LivePolicy>,
         upstream: Arc<Upstream>,
         recorder: Arc<A>,
         source: Arc<dyn QuerySource>,
@@ -98,7 +100,7 @@ impl<A: Recorder> DnsStub<A> {
 
     #[must_use]
     pub fn with_limits(
-        policy: Arc<Policy>,
+        policy: Arc<LivePolicy>,
         upstream: Arc<Upstream>,
         recorder: Arc<A>,
         source: Arc<dyn QuerySource>,
@@ -142,7 +144,8 @@ impl<A: Recorder> DnsStub<A> {
                 return refuse(Refusal::name(Reason::Malformed, format!("not the name of a host: {e}")));
             }
         };
-        let host = !self.policy.host_grants().is_empty();
+        let policy = self.policy_of(peer);
+        let host = !policy.host_grants().is_empty();
         match local::place(question.query.name(), &name, kind, host) {
             // Nothing was decided and nothing leaves: no record.
             Place::Loopback(records) => {
@@ -156,7 +159,7 @@ impl<A: Recorder> DnsStub<A> {
             }
             Place::Elsewhere => {}
         }
-        match self.judge_records(&name, kind) {
+        match judge_records(&policy, &name, kind) {
             Verdict::Deny(denied) if denied.reason == Reason::DnsTypeRefused => {
                 refuse(Refusal::record(denied))
             }
@@ -174,37 +177,27 @@ impl<A: Recorder> DnsStub<A> {
             }
             Verdict::Allow(allowed) => {
                 let (peer, rule) = (peer.clone(), allowed.rule);
-                self.answer_or_ask(Ask { question, peer, name, rule, begun: Instant::now() })
+                self.answer_or_ask(Ask { question, peer, name, policy, rule, begun: Instant::now() })
             }
         }
     }
 
-    /// Addresses, and what clients ask for beside them, are part of a name that may be connected to; other records have
-    /// rules of their own.
-    fn judge_records(&self, name: &DomainName, kind: RecordType) -> Verdict {
-        match kind {
-            RecordType::A | RecordType::AAAA => self.policy.judge_name(name),
-            RecordType::HTTPS | RecordType::SVCB => match self.policy.judge_name(name) {
-                Verdict::Deny(denied) => match self.policy.judge_record(name, kind.into()) {
-                    Verdict::Deny(_) => Verdict::Deny(denied),
-                    allowed => allowed,
-                },
-                allowed => allowed,
-            },
-            _ => self.policy.judge_record(name, kind.into()),
-        }
+    /// The policy of now for who asks.
+    fn policy_of(&self, peer: &Peer) -> Arc<Policy> {
+        let tgid = peer.process.as_ref().map(|process| process.pid);
+        self.policy.of_tgid(tgid, |tgid| self.source.started(tgid))
     }
 
     /// What is known is answered at once.
     fn answer_or_ask(&self, ask: Ask) -> Step {
-        match self.upstream.known(&self.asked(&ask)) {
+        match self.upstream.known(&Self::asked(&ask)) {
             Some(found) => Step::Send(self.answer(ask, Ok(found))),
             None => Step::Ask(ask),
         }
     }
 
-    fn asked<'a>(&self, ask: &'a Ask) -> Asked<'a> {
-        let chosen = self.policy.chosen(&ask.name);
+    fn asked(ask: &Ask) -> Asked<'_> {
+        let chosen = ask.policy.chosen(&ask.name);
         Asked { name: &ask.name, kind: ask.question.query.query_type(), chosen }
     }
 
@@ -219,14 +212,14 @@ impl<A: Recorder> DnsStub<A> {
             Some(Err(refusal)) => return self.refuse(&ask.question, &ask.peer, refusal),
             None => {}
         }
-        let found = self.upstream.ask(&self.asked(&ask)).await;
+        let found = self.upstream.ask(&Self::asked(&ask)).await;
         self.answer(ask, found)
     }
 
     fn answer(&self, ask: Ask, found: Result<Found, AskError>) -> Vec<u8> {
-        let Ask { question, peer, name, rule, begun } = ask;
+        let Ask { question, peer, name, policy, rule, begun } = ask;
         let (reason, reply) = match found {
-            Ok(Found::Records(records)) => match self.pass_on(&question, &name, records) {
+            Ok(Found::Records(records)) => match self.pass_on(&policy, (&question, &name), records) {
                 Ok(answers) => (Reason::Allowed, Reply::records(answers)),
                 Err(refusal) => return self.refuse(&question, &peer, refusal),
             },
@@ -250,12 +243,12 @@ impl<A: Recorder> DnsStub<A> {
     /// an outside name.
     fn pass_on(
         &self,
-        question: &Question,
-        name: &DomainName,
+        policy: &Policy,
+        (question, name): (&Question, &DomainName),
         records: Vec<DnsRecord>,
     ) -> Result<Vec<DnsRecord>, Refusal> {
-        let mut answers = svcb::filter(answer::spelt(records, question.query.name()), name, &self.policy);
-        let forbidden = answer::retain_addresses(&mut answers, |ip| self.policy.may_answer(ip));
+        let mut answers = svcb::filter(answer::spelt(records, question.query.name()), name, policy);
+        let forbidden = answer::retain_addresses(&mut answers, |ip| policy.may_answer(ip));
         if forbidden > 0 && answer::addresses(&answers).next().is_none() {
             return Err(Refusal::addresses(format!(
                 "{name} leads only to addresses that must not be dialled"
@@ -292,13 +285,29 @@ impl<A: Recorder> DnsStub<A> {
     }
 }
 
+/// Addresses, and what clients ask for beside them, are part of a name that may be connected to; other records have
+/// rules of their own.
+fn judge_records(policy: &Policy, name: &DomainName, kind: RecordType) -> Verdict {
+    match kind {
+        RecordType::A | RecordType::AAAA => policy.judge_name(name),
+        RecordType::HTTPS | RecordType::SVCB => match policy.judge_name(name) {
+            Verdict::Deny(denied) => match policy.judge_record(name, kind.into()) {
+                Verdict::Deny(_) => Verdict::Deny(denied),
+                allowed => allowed,
+            },
+            allowed => allowed,
+        },
+        _ => policy.judge_record(name, kind.into()),
+    }
+}
+
 impl<A: Recorder> Resolve for DnsStub<A> {
-    async fn resolve(&self, name: &DomainName) -> Result<Vec<IpAddr>, ResolveError> {
-        self.upstream.resolve(name, self.policy.chosen(name)).await
+    async fn resolve(&self, name: &DomainName, chosen: Chosen<'_>) -> Result<Vec<IpAddr>, ResolveError> {
+        self.upstream.resolve(name, chosen).await
     }
 
-    fn may_tell(&self, name: &DomainName) -> Result<(), ResolveError> {
-        self.upstream.tell(name, &self.policy.chosen(name))
+    fn may_tell(&self, name: &DomainName, chosen: &Chosen<'_>) -> Result<(), ResolveError> {
+        self.upstream.tell(name, chosen)
     }
 
     fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {
@@ -310,8 +319,7 @@ impl<A: Recorder> Resolve for DnsStub<A> {
 
     async fn resolve_host(&self, name: &DomainName) -> Result<Vec<IpAddr>, ResolveError> {
         // The operator's choice, all of it: nobody tunnels by it.
-        let chosen = Chosen { part: "", owner: name.as_str(), zone: None };
-        let asked = self.upstream.resolve(name, chosen).await;
+        let asked = self.upstream.resolve(name, Chosen::nothing(name)).await;
         let Err(error) = asked else { return asked };
         match tokio::net::lookup_host((name.as_str(), 0)).await {
             Ok(found) => Ok(found.map(|address| address.ip()).collect()),

@@ -15,6 +15,14 @@ pub struct Chosen<'a> {
     pub zone: Option<&'a str>,
 }
 
+impl<'a> Chosen<'a> {
+    /// Of a name that the operator wrote out.
+    #[must_use]
+    pub fn nothing(name: &'a DomainName) -> Self {
+        Self { part: "", owner: name.as_str(), zone: None }
+    }
+}
+
 impl Policy {
     /// The parts of `name`; of a name that no rule is about, all of it is chosen.
     #[must_use]

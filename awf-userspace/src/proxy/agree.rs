@@ -2,14 +2,14 @@
 //! the TLS inside.
 
 use super::{
-    context::{Context, Route, denied},
+    context::{Route, Rules, denied},
     deny::Refusal,
 };
 use crate::policy::{Denied, Host, Protocol, Reason};
 
 /// Whether TLS with this server name may be spoken through a CONNECT to `host`. `other`: whether anything may.
 pub(super) fn agrees(
-    context: &Context,
+    rules: &Rules,
     sni: Option<String>,
     host: &Host,
     port: u16,
@@ -21,9 +21,9 @@ pub(super) fn agrees(
             let message = format!("the CONNECT was for {host}, the TLS inside is for {name}");
             return Err(denied(Reason::NameMismatch, message).into());
         }
-        (Some(name), Host::Ip(_)) => match context.decide(Some(&name), None, port, Protocol::Tls) {
+        (Some(name), Host::Ip(_)) => match rules.decide(Some(&name), None, port, Protocol::Tls) {
             // Its URL rules hold at every address of it.
-            Err(denied) if denied.reason == Reason::Blocked || context.policy.filters_urls(&name, port) => {
+            Err(denied) if denied.reason == Reason::Blocked || rules.policy.filters_urls(&name, port) => {
                 return Err(denied.into());
             }
             _ => {}
@@ -34,37 +34,37 @@ pub(super) fn agrees(
         }
         _ => {}
     }
-    context.decide(Some(host), None, port, Protocol::Tls).map_err(Refusal::from)
+    rules.decide(Some(host), None, port, Protocol::Tls).map_err(Refusal::from)
 }
 
 /// Whether TLS that hides its server name may be spoken on `port` of `host`, which it was dialled or CONNECTed to.
 /// `outer`: its name in clear. `any`: whether any protocol may be spoken there, for nothing less covers this one.
 pub(super) fn hidden<T>(
-    context: &Context,
+    rules: &Rules,
     outer: Option<&Host>,
     host: &Host,
     port: u16,
     any: Result<T, Denied>,
 ) -> Result<T, Denied> {
     if let Some(name) = outer {
-        match context.decide(Some(name), None, port, Protocol::Tls) {
+        match rules.decide(Some(name), None, port, Protocol::Tls) {
             Err(denied) if denied.reason == Reason::Blocked => return Err(denied),
-            _ if context.policy.filters_urls(name, port) => return Err(context.policy.unseen(name, port)),
+            _ if rules.policy.filters_urls(name, port) => return Err(rules.policy.unseen(name, port)),
             _ => {}
         }
     }
     any.map_err(|denied| match denied.reason {
         Reason::Blocked | Reason::AuditFailed => denied,
-        _ => ech_refused(context, host, port),
+        _ => ech_refused(rules, host, port),
     })
 }
 
-fn ech_refused(context: &Context, host: &Host, port: u16) -> Denied {
+fn ech_refused(rules: &Rules, host: &Host, port: u16) -> Denied {
     let message = format!(
         "the TLS to {host} hides its server name (Encrypted Client Hello, or GREASE that looks like it); turn ECH \
          off in the client, or allow any protocol there"
     );
-    let any = context.decide(Some(host), None, port, Protocol::Other);
+    let any = rules.decide(Some(host), None, port, Protocol::Other);
     let allow_with = any.err().and_then(|denied| denied.allow_with);
     Denied { allow_with, ..denied(Reason::EchRefused, message) }
 }

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     audit::{Decision, EventKind},
-    policy::{Denied, Host, Protocol, Reason},
+    policy::{Denied, Host, Policy, Protocol, Reason},
     upstream_proxy::Use,
 };
 
@@ -54,8 +54,8 @@ pub(super) struct Link {
 impl Link {
     /// Whether the TLS of `place` ends here if it is allowed: then the name of its ClientHello is nobody's but ours to
     /// go by, be another one hidden in it or not.
-    pub(super) fn takes(&self, place: &Place) -> bool {
-        let must = self.context.policy.filters_urls(&place.host, place.port);
+    pub(super) fn takes(&self, place: &Place, policy: &Policy) -> bool {
+        let must = policy.filters_urls(&place.host, place.port);
         self.context.interception.as_ref().is_some_and(|all| all.takes(place, must))
     }
 }
@@ -167,9 +167,9 @@ async fn connected(
     mut entry: Entry,
 ) -> Option<Tunnel> {
     let context = &link.context;
-    let other = context.decide(Some(&host), None, port, Protocol::Other);
+    let other = entry.rules.decide(Some(&host), None, port, Protocol::Other);
     // A CONNECT that was answered only so that the client hears why.
-    let settled = upstream.is_none().then(|| context.decide_any(&host, port).err()).flatten();
+    let settled = upstream.is_none().then(|| entry.rules.decide_any(&host, port).err()).flatten();
     let patience = patience(link, Some(port), other.is_ok());
     let spoken = listen(
         &mut client,
@@ -179,21 +179,24 @@ async fn connected(
         &link.flow,
     )
     .await;
+    entry.renew_rules();
+    let other = entry.rules.decide(Some(&host), None, port, Protocol::Other);
+    let rules = &entry.rules;
     let refused = match (spoken, other) {
         (Ok(Spoken::Tls(sni)), other) => {
             let place = Place::inside(sni.as_deref(), &host, port);
-            let judged = agrees(context, sni, &host, port, other.is_ok());
+            let judged = agrees(rules, sni, &host, port, other.is_ok());
             return tls(link, client, upstream, judged, place, entry).await;
         }
         (Ok(Spoken::Hidden(outer)), other) => {
             let place = Place::inside(outer.as_deref(), &host, port);
-            let judged = match link.takes(&place) {
-                true => agrees(context, outer.clone(), &host, port, other.is_ok()),
+            let judged = match link.takes(&place, &rules.policy) {
+                true => agrees(rules, outer.clone(), &host, port, other.is_ok()),
                 false => Err(denied(Reason::NameMismatch, "").into()),
             };
             let judged = match judged {
                 Err(refusal) if refusal.denied.reason == Reason::NameMismatch => named(outer, &host)
-                    .and_then(|outer| Ok(hidden(context, outer.as_ref(), &host, port, other)?)),
+                    .and_then(|outer| Ok(hidden(rules, outer.as_ref(), &host, port, other)?)),
                 judged => judged,
             };
             return tls(link, client, upstream, judged, place, entry).await;
@@ -249,7 +252,7 @@ pub(super) async fn tls_opened(
     place: Option<Place>,
     entry: Entry,
 ) -> Option<Tunnel> {
-    let (context, policy) = (&link.context, &link.context.policy);
+    let (context, policy) = (&link.context, Arc::clone(&entry.rules.policy));
     let by_name = place.as_ref().is_some_and(|place| policy.filters_urls(&place.host, place.port));
     let must = by_name || opened.as_ref().is_ok_and(|(route, _)| route.urls);
     let given = |ip: IpAddr| context.resolver.names_of(ip.to_canonical());
@@ -293,7 +296,7 @@ pub(super) async fn http(
     kept: Option<Kept>,
 ) -> Option<Tunnel> {
     entry.speaks_http();
-    mode.settle(&link.context, &mut entry);
+    mode.settle(&mut entry);
     match http1::serve(link, client.into(), mode, entry, kept).await? {
         Next::Tunnel(tunnel) => Some(tunnel),
         Next::Relay { client, upstream, entry } => {

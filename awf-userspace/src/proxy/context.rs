@@ -14,11 +14,11 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Limits, OriginalDst, Resolve, ResolveError, flow::Shares, intercept::Interception, seat::Sockets,
+    Limits, OriginalDst, Owner, Resolve, ResolveError, flow::Shares, intercept::Interception, seat::Sockets,
 };
 use crate::{
     audit::Recorder,
-    policy::{Denied, DomainName, Host, Policy, Protocol, Reason},
+    policy::{Chosen, Denied, DomainName, Host, LivePolicy, Policy, Protocol, Reason},
     upstream_proxy::UpstreamProxies,
 };
 
@@ -28,23 +28,23 @@ type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveErro
 
 /// [`Resolve`] behind a pointer, so that only [`Context::new`] is generic.
 pub(super) trait AnyResolve: Send + Sync {
-    fn resolve_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a>;
+    fn resolve_boxed<'a>(&'a self, name: &'a DomainName, chosen: Chosen<'a>) -> Resolving<'a>;
     fn resolve_host_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a>;
-    fn may_tell(&self, name: &DomainName) -> Result<(), ResolveError>;
+    fn may_tell(&self, name: &DomainName, chosen: &Chosen<'_>) -> Result<(), ResolveError>;
     fn names_of(&self, ip: IpAddr) -> Vec<DomainName>;
 }
 
 impl<R: Resolve> AnyResolve for R {
-    fn resolve_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a> {
-        Box::pin(self.resolve(name))
+    fn resolve_boxed<'a>(&'a self, name: &'a DomainName, chosen: Chosen<'a>) -> Resolving<'a> {
+        Box::pin(self.resolve(name, chosen))
     }
 
     fn resolve_host_boxed<'a>(&'a self, name: &'a DomainName) -> Resolving<'a> {
         Box::pin(self.resolve_host(name))
     }
 
-    fn may_tell(&self, name: &DomainName) -> Result<(), ResolveError> {
-        Resolve::may_tell(self, name)
+    fn may_tell(&self, name: &DomainName, chosen: &Chosen<'_>) -> Result<(), ResolveError> {
+        Resolve::may_tell(self, name, chosen)
     }
 
     fn names_of(&self, ip: IpAddr) -> Vec<DomainName> {
@@ -54,7 +54,7 @@ impl<R: Resolve> AnyResolve for R {
 
 /// The policy, the seams and the limits.
 pub(super) struct Context {
-    pub(super) policy: Arc<Policy>,
+    policy: Arc<LivePolicy>,
     pub(super) origins: Arc<dyn OriginalDst>,
     pub(super) resolver: Arc<dyn AnyResolve>,
     pub(super) recorder: Arc<dyn Recorder>,
@@ -84,7 +84,7 @@ impl fmt::Debug for Context {
 
 impl Context {
     pub(super) fn new<O: OriginalDst, R: Resolve, A: Recorder>(
-        policy: Arc<Policy>,
+        policy: Arc<LivePolicy>,
         origins: Arc<O>,
         resolver: Arc<R>,
         recorder: Arc<A>,
@@ -129,6 +129,32 @@ impl Context {
         own.contains(&canonical(address))
     }
 
+    #[cfg(test)]
+    pub(super) fn live(&self) -> &LivePolicy {
+        &self.policy
+    }
+
+    /// What is allowed now to who made a connection.
+    pub(super) fn rules(self: &Arc<Self>, owner: Option<&Owner>) -> Rules {
+        let tgid = owner.map(|owner| owner.tgid);
+        let policy = self.policy.of_tgid(tgid, |tgid| self.origins.started(tgid));
+        Rules { context: Arc::clone(self), policy }
+    }
+
+    /// Whether TLS that is allowed ends here, but for what may be spared.
+    fn looks_into_all(&self) -> bool {
+        self.interception.as_ref().is_some_and(|interception| interception.is_of_all())
+    }
+}
+
+/// The policy of one judgement, taken once: nothing of that is asked of a later one.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    context: Arc<Context>,
+    pub(super) policy: Arc<Policy>,
+}
+
+impl Rules {
     /// Whether, and by which rule, `protocol` may be spoken to `named` on `port`. `at`: the address that the
     /// command dialled, which an address rule may allow where the name is not allowed; without a name it is all
     /// there is.
@@ -141,15 +167,10 @@ impl Context {
     ) -> Result<Route, Denied> {
         self.keeping()?;
         let route = self.policy.decide(named, at, port, protocol)?;
-        if route.urls && protocol == Protocol::Tls && !self.looks_into_all() {
+        if route.urls && protocol == Protocol::Tls && !self.context.looks_into_all() {
             return Err(self.policy.unseen(named.unwrap_or(&route.dial), port));
         }
         Ok(route)
-    }
-
-    /// Whether TLS that is allowed ends here, but for what may be spared.
-    fn looks_into_all(&self) -> bool {
-        self.interception.as_ref().is_some_and(|interception| interception.is_of_all())
     }
 
     /// Whether, and by which rule, any protocol at all may be spoken to `at`: as an address, or as a name for
@@ -158,7 +179,8 @@ impl Context {
         let by_address = self.decide(None, Some(at.ip()), at.port(), Protocol::Other);
         match by_address {
             Err(denied) if denied.reason != Reason::Blocked => {
-                let names = self.resolver.names_of(at.ip().to_canonical()).into_iter().map(Host::Name);
+                let names =
+                    self.context.resolver.names_of(at.ip().to_canonical()).into_iter().map(Host::Name);
                 names
                     .map(|name| self.decide(Some(&name), None, at.port(), Protocol::Other))
                     .find_map(Result::ok)
@@ -177,7 +199,7 @@ impl Context {
             return None;
         }
         let ip = at.ip().to_canonical();
-        let host = self.resolver.names_of(ip).into_iter().next().map_or(Host::Ip(ip), Host::Name);
+        let host = self.context.resolver.names_of(ip).into_iter().next().map_or(Host::Ip(ip), Host::Name);
         let denied = self.decide_any(&host, at.port()).err()?;
         Some((host, denied))
     }
@@ -189,7 +211,7 @@ impl Context {
     }
 
     fn keeping(&self) -> Result<(), Denied> {
-        if !self.recorder.is_keeping() {
+        if !self.context.recorder.is_keeping() {
             return Err(denied(
                 Reason::AuditFailed,
                 "the audit log cannot be written, so nothing is allowed",

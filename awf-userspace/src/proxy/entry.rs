@@ -10,7 +10,7 @@ use std::{
 use super::{
     Owner,
     activity::Traffic,
-    context::{Context, denied},
+    context::{Context, Rules, denied},
     distrust::Unheard,
     seat::Permit,
 };
@@ -81,6 +81,8 @@ impl Requests {
 pub(super) struct Entry {
     context: Arc<Context>,
     peer: Peer,
+    /// By what is judged what this is the record of.
+    pub(super) rules: Rules,
     id: EventId,
     start: Instant,
     pub(super) traffic: Arc<Traffic>,
@@ -113,6 +115,7 @@ impl Entry {
         Self {
             context: Arc::clone(context),
             peer,
+            rules: context.rules(peer.owner.as_ref()),
             id: context.recorder.next_id(),
             start: Instant::now(),
             traffic: Arc::default(),
@@ -142,6 +145,15 @@ impl Entry {
         let mut entry = connection.request();
         entry.beside = Some(Arc::clone(connection));
         entry
+    }
+
+    /// What is judged from here on is judged by the policy of now, since the command was waited for; whether that is
+    /// another one.
+    pub(super) fn renew_rules(&mut self) -> bool {
+        let now = self.context.rules(self.peer.owner.as_ref());
+        let changed = !Arc::ptr_eq(&now.policy, &self.rules.policy);
+        self.rules = now;
+        changed
     }
 
     /// Set, it is why this connection and what is going on there ended.
@@ -174,7 +186,7 @@ impl Entry {
     }
 
     pub(super) fn target(&mut self, host: &Host, port: u16) {
-        let local = self.context.policy.host_addresses(host, port).is_some();
+        let local = self.rules.policy.host_addresses(host, port).is_some();
         self.record.host = Some(if local { LOCALHOST.to_owned() } else { host.to_string() });
         self.record.port = Some(port);
     }

@@ -227,7 +227,7 @@ pub(super) async fn send(
     let context = &*link.context;
     let place = Place::of(link, route, &request);
     if matches!(place, Place::Proxy(_)) {
-        upstream::may_ask(context, &route.dial, route.port)?;
+        upstream::may_ask(context, &entry.rules.policy, &route.dial, route.port)?;
     }
     if let Some(old) = kept.take()
         && let Some(mut old) = old.ready_for(route, &place).await

@@ -140,7 +140,7 @@ impl Forward {
             return Err(denied(Reason::ProtocolNotAllowed, message).into());
         };
         let context = &self.link.context;
-        let route = match context.decide_any(&host, port) {
+        let route = match entry.rules.decide_any(&host, port) {
             Ok(route) => route,
             // Inside its TLS the client reads why; of the answer to a CONNECT most show nothing.
             Err(denied) if context.interception.is_some() && Farewell::greeting(port).is_none() => {
@@ -156,7 +156,7 @@ impl Forward {
         // be spoken it may be the server who begins.
         let waits = port == CLEAR
             && context.upstream.of(Use::Http, &host, port).is_some()
-            && context.decide(Some(&host), None, port, Protocol::Other).is_err();
+            && entry.rules.decide(Some(&host), None, port, Protocol::Other).is_err();
         let upstream = match waits {
             true => None,
             false => {
@@ -190,7 +190,7 @@ impl Forward {
         to: Destination,
         entry: &mut Entry,
     ) -> Result<Outcome, Refusal> {
-        let Judged { host, route } = judge(&self.link, &self.mode, to, parts, entry)?;
+        let Judged { host, route } = judge(&self.mode, to, parts, entry)?;
         if let Some(wanted) = request::foreign_upgrade(&parts.headers) {
             let message = format!("an upgrade to {wanted} is not passed on: only WebSocket is");
             return Err(denied(Reason::ProtocolNotAllowed, message).into());

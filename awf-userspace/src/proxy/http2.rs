@@ -88,7 +88,7 @@ pub(super) async fn serve(
     upstreams: Upstreams,
 ) {
     entry.speaks_http2();
-    mode.settle(&link.context, &mut entry);
+    mode.settle(&mut entry);
     let large = link.context.http2_large.try_acquire();
     let windows = if large.is_ok() { LARGE } else { SMALL };
     let (tasks, mut begun) = unbounded_channel();

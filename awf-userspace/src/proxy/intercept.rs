@@ -169,7 +169,7 @@ pub(super) async fn serve(
         Err(_) => return late(time, opened.as_ref().err(), entry),
     };
     let at = place.at;
-    let other = link.context.decide(Some(&place.host), at, place.port, Protocol::Other).err();
+    let other = entry.rules.decide(Some(&place.host), at, place.port, Protocol::Other).err();
     let any = other.is_none();
     let (offered, foreign) = match offered(hello.client_hello().alpn()) {
         Some(offered) => (offered, None),

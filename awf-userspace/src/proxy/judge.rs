@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use http::{request::Parts, uri::PathAndQuery};
 
 use super::{
-    connection::Link,
-    context::{Context, Route, denied},
+    context::{Route, denied},
     deny::Refusal,
     entry::Entry,
     intercept::Place,
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::mask,
-    policy::{Denied, Host, Protocol, Reason},
+    policy::{Denied, Host, Policy, Protocol, Reason},
 };
 
 /// How the command came to speak HTTP here.
@@ -49,12 +48,12 @@ impl Mode {
     }
 
     /// Where every request is refused, a connection without any was for what is refused.
-    pub(super) fn settle(&self, context: &Context, entry: &mut Entry) {
+    pub(super) fn settle(&self, entry: &mut Entry) {
         match self {
             Self::Secure { refusal: Some(refusal), .. } => refusal.note(entry),
             // A CONNECT is heard out even so.
             Self::Connected(host, port) => {
-                if let Err(denied) = context.decide_any(host, *port) {
+                if let Err(denied) = entry.rules.decide_any(host, *port) {
                     entry.deny(&denied);
                 }
             }
@@ -80,7 +79,6 @@ pub(super) struct Judged {
 /// Checks that the request agrees with the connection it came on, and asks the policy. Where only certain URLs are
 /// allowed, `parts` has then the target that was judged.
 pub(super) fn judge(
-    link: &Link,
     mode: &Mode,
     to: Destination,
     parts: &mut Parts,
@@ -119,11 +117,11 @@ pub(super) fn judge(
     if let Some(host) = &host {
         entry.target(host, port);
     }
-    let mut route = link.context.decide(named.as_ref(), at, port, mode.protocol())?;
+    let mut route = entry.rules.decide(named.as_ref(), at, port, mode.protocol())?;
     let host = host.unwrap_or_else(|| route.dial.clone());
-    if route.urls || named.as_ref().is_some_and(|named| link.context.policy.filters_urls(named, port)) {
+    if route.urls || named.as_ref().is_some_and(|named| entry.rules.policy.filters_urls(named, port)) {
         entry.record.url = Some(url(mode.scheme(), &host, port, parts));
-        judge_url(link, mode, named.as_ref(), &mut route, parts)?;
+        judge_url(&entry.rules.policy, mode, named.as_ref(), &mut route, parts)?;
     }
     Ok(Judged { host, route })
 }
@@ -137,7 +135,7 @@ fn url(scheme: Scheme, host: &Host, port: u16, parts: &Parts) -> String {
 
 /// Judges the URL, and puts the target that was judged in place of the one received.
 fn judge_url(
-    link: &Link,
+    policy: &Policy,
     mode: &Mode,
     named: Option<&Host>,
     route: &mut Route,
@@ -153,7 +151,7 @@ fn judge_url(
     }
     let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let asked = (mode.protocol(), parts.method.as_str(), target);
-    let sent = link.context.policy.decide_url(named, route, asked).map_err(url_refused)?;
+    let sent = policy.decide_url(named, route, asked).map_err(url_refused)?;
     let sent = sent.and_then(|target| target.to_string().parse().ok());
     let Some(sent) = sent else {
         // There is a rule about the host, or it would not be asked; what it lets through is a target.

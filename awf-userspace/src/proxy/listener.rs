@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     audit::Recorder,
-    policy::{Policy, Reason},
+    policy::{LivePolicy, Reason},
     upstream_proxy::UpstreamProxies,
 };
 
@@ -37,7 +37,7 @@ impl Proxy {
     /// A proxy that judges by `policy`, dials what `resolver` gives or goes through `upstream`, and hands every
     /// decision to `recorder`. With `interception`, TLS ends here.
     pub fn new<O: OriginalDst, R: Resolve, A: Recorder>(
-        policy: Arc<Policy>,
+        policy: Arc<LivePolicy>,
         origins: Arc<O>,
         resolver: Arc<R>,
         recorder: Arc<A>,

@@ -30,4 +30,11 @@ pub trait OriginalDst: Send + Sync + 'static {
 
     /// What is known of the process behind a connection; at the least pid, uid and comm of `owner`.
     fn process(&self, owner: &Owner) -> ProcessInfo;
+
+    /// When the process with this number started, in the unit of [`crate::policy::live::Process`]; `None`: not known, or
+    /// it has ended.
+    fn started(&self, tgid: u32) -> Option<u64> {
+        let _ = tgid;
+        None
+    }
 }

@@ -153,7 +153,7 @@ impl Streams {
         if let Some(host) = &to.host {
             entry.target(host, to.port.unwrap_or_else(|| self.mode.port()));
         }
-        let judged = judge(&self.link, &self.mode, to, parts, entry)?;
+        let judged = judge(&self.mode, to, parts, entry)?;
         let scheme = self.mode.scheme();
         let authority = request::host_value(&judged.host, judged.route.port, scheme.port());
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use super::{
     agree::{hidden, named},
     connection::{Link, Tunnel, dial, h2c, http, join, late, patience, refuse, tls_opened},
-    context::Route,
+    context::{Route, denied},
     deny::Refusal,
     entry::Entry,
     exchange::Kept,
@@ -41,6 +41,7 @@ pub(super) async fn serve(link: &Link, mut client: Leg, dst: SocketAddr, mut ent
         None => patience(link, Some(port), stream.is_some()),
     };
     let spoken = listen(&mut client, stream, patience, &context.limits, &link.flow).await;
+    let early = if entry.renew_rules() { still(early, dst, &entry) } else { early };
     let refused = match (spoken, early) {
         (Ok(Spoken::Tls(sni)), early) => return tls(link, client, sni, dst, early, entry).await,
         (Ok(Spoken::Hidden(outer)), early) => return ech(link, client, outer, dst, early, entry).await,
@@ -74,11 +75,11 @@ pub(super) async fn serve(link: &Link, mut client: Leg, dst: SocketAddr, mut ent
 /// Dials where any protocol may be spoken, since the server may be the first to speak. Beside the server, or why
 /// there is none: the refusal of everything that is neither TLS nor HTTP, if it is settled already.
 async fn early(link: &Link, dst: SocketAddr, entry: &mut Entry) -> (Result<Early, Denied>, Option<Refusal>) {
-    if let Some((host, denied)) = link.context.closed_port(dst) {
+    if let Some((host, denied)) = entry.rules.closed_port(dst) {
         entry.target(&host, dst.port());
         return (Err(denied.clone()), Some(denied.into()));
     }
-    match link.context.decide_other(dst) {
+    match entry.rules.decide_other(dst) {
         Ok(route) => {
             let stream = dial(link, &route, entry).await;
             entry.target(&route.dial, route.port);
@@ -87,6 +88,17 @@ async fn early(link: &Link, dst: SocketAddr, entry: &mut Entry) -> (Result<Early
         }
         Err(denied) => (Err(denied), None),
     }
+}
+
+/// `early`, if the policy of now would dial it, too.
+fn still(early: Result<Early, Denied>, dst: SocketAddr, entry: &Entry) -> Result<Early, Denied> {
+    let (early, route) = (early?, entry.rules.decide_other(dst)?);
+    if route.dial == early.route.dial {
+        return Ok(early);
+    }
+    let message =
+        format!("the policy was changed while {dst} was waited for: it leads to {} now", route.dial);
+    Err(denied(Reason::NotInAllowlist, message))
 }
 
 async fn tls(
@@ -106,7 +118,7 @@ async fn tls(
         }
         let host = named.clone().unwrap_or_else(|| Host::from(dst.ip()));
         place = Some(Place { host, port: dst.port(), at: Some(dst.ip()) });
-        let decided = link.context.decide(named.as_ref(), Some(dst.ip()), dst.port(), Protocol::Tls);
+        let decided = entry.rules.decide(named.as_ref(), Some(dst.ip()), dst.port(), Protocol::Tls);
         match (decided, early) {
             (Ok(route), Ok(early)) if route.dial == early.route.dial => Ok((early.route, early.stream?)),
             (Ok(route), early) => {
@@ -139,14 +151,14 @@ async fn ech(
     entry.record.proto = Some("tls");
     let at = Host::from(dst.ip().to_canonical());
     let place = Place::inside(outer.as_deref(), &Host::from(dst.ip()), dst.port());
-    if link.takes(&place) {
+    if link.takes(&place, &entry.rules.policy) {
         return tls(link, client, outer, dst, early, entry).await;
     }
     let judged = named(outer, &at).and_then(|outer| {
         let given = link.context.resolver.names_of(dst.ip().to_canonical()).into_iter().next();
         let host = given.map_or(at, Host::Name);
         entry.target(outer.as_ref().unwrap_or(&host), dst.port());
-        let early = hidden(&link.context, outer.as_ref(), &host, dst.port(), early)?;
+        let early = hidden(&entry.rules, outer.as_ref(), &host, dst.port(), early)?;
         entry.target(&early.route.dial, early.route.port);
         Ok((early.route, early.stream?))
     });

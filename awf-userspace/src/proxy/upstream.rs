@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{ResolveError, chain, context::Context, context::denied, deny::Refusal, entry::Entry};
 use crate::{
-    policy::{AddressClass, Denied, DomainName, Host, Reason, ends_at},
+    policy::{AddressClass, Denied, DomainName, Host, Policy, Reason, ends_at},
     sys::route,
     upstream_proxy::{UpstreamProxy, Use},
 };
@@ -45,10 +45,10 @@ pub(super) async fn dial(
     entry.record.via = proxy.map(|proxy| proxy.place());
     let stream = match proxy {
         Some(proxy) => {
-            may_ask(context, host, port)?;
+            may_ask(context, &entry.rules.policy, host, port)?;
             chain::tunnel(context, proxy, host, port).await?
         }
-        None => straight(context, host, port).await?,
+        None => straight(context, &entry.rules.policy, host, port).await?,
     };
     entry.record.ip = stream.peer_addr().ok().map(|address| address.ip());
     Ok(stream)
@@ -59,10 +59,10 @@ pub(super) async fn dial(
 ///
 /// # Errors
 /// The refusal that dialling the address would meet.
-pub(super) fn may_ask(context: &Context, host: &Host, port: u16) -> Result<(), Refusal> {
+pub(super) fn may_ask(context: &Context, policy: &Policy, host: &Host, port: u16) -> Result<(), Refusal> {
     match host {
-        Host::Ip(ip) => permitted(context, host, &[*ip], port).map(drop),
-        Host::Name(name) => match context.resolver.may_tell(name) {
+        Host::Ip(ip) => permitted(context, policy, host, &[*ip], port).map(drop),
+        Host::Name(name) => match context.resolver.may_tell(name, &policy.chosen(name)) {
             Err(ResolveError::Refused { reason, why }) => Err(denied(reason, why).into()),
             _ => Ok(()),
         },
@@ -86,15 +86,17 @@ pub(super) async fn reach(context: &Context, proxy: &UpstreamProxy) -> Result<Tc
     stream.map_err(|error| chain::failed(proxy, &error.to_string()))
 }
 
-async fn straight(context: &Context, host: &Host, port: u16) -> Result<TcpStream, Refusal> {
-    let addresses = match context.policy.host_addresses(host, port) {
+async fn straight(context: &Context, policy: &Policy, host: &Host, port: u16) -> Result<TcpStream, Refusal> {
+    let addresses = match policy.host_addresses(host, port) {
         Some(loopback) => not_ours(context, host, &loopback, port)?,
         None => {
             let found = match host {
                 Host::Ip(ip) => vec![*ip],
-                Host::Name(name) => resolve(context, name, context.resolver.resolve_boxed(name)).await?,
+                Host::Name(name) => {
+                    resolve(context, name, context.resolver.resolve_boxed(name, policy.chosen(name))).await?
+                }
             };
-            permitted(context, host, &found, port)?
+            permitted(context, policy, host, &found, port)?
         }
     };
     let limits = &context.limits;
@@ -135,18 +137,17 @@ async fn resolve(
 /// Those of `found` that may be dialled; the refusal of the last one if none may.
 fn permitted(
     context: &Context,
+    policy: &Policy,
     host: &Host,
     found: &[IpAddr],
     port: u16,
 ) -> Result<Vec<SocketAddr>, Refusal> {
     let judged = |ip| match host {
-        Host::Ip(_) => context.policy.may_dial_literal(ip, port),
-        Host::Name(_) => context.policy.may_dial(ip, port),
+        Host::Ip(_) => policy.may_dial_literal(ip, port),
+        Host::Name(_) => policy.may_dial(ip, port),
     };
     let may_dial = |ip| match judged(ip) {
-        Ok(()) if AddressClass::of(ip).is_global() && is_this_hosts(ip)? => {
-            context.policy.may_dial_own(ip, port)
-        }
+        Ok(()) if AddressClass::of(ip).is_global() && is_this_hosts(ip)? => policy.may_dial_own(ip, port),
         verdict => verdict,
     };
     those_allowed(found, port, |address| {

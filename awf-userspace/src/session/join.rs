@@ -40,6 +40,10 @@ impl QuerySource for KernelView {
         let origin = self.origins.of_connection(conn)?;
         Some(self.events.describe(&Caller::from(&origin)))
     }
+
+    fn started(&self, tgid: u32) -> Option<u64> {
+        self.events.started(tgid)
+    }
 }
 
 impl OriginalDst for KernelView {
@@ -52,6 +56,10 @@ impl OriginalDst for KernelView {
     fn process(&self, owner: &Owner) -> ProcessInfo {
         let Owner { cookie, tgid, uid, comm } = *owner;
         self.events.describe(&Caller { cookie, tgid, uid, comm })
+    }
+
+    fn started(&self, tgid: u32) -> Option<u64> {
+        self.events.started(tgid)
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     jail::{InitSpec, SelfTest},
     launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals, Starting, Terminal, terminal::Console},
     netns::{self, CommandNetwork},
+    policy::LivePolicy,
     proxy::{Interception, Proxy},
 };
 
@@ -160,7 +161,7 @@ impl Run {
         let kernel = Arc::new(KernelView::new(origins, ring));
         let own = prepare::own_addresses()?;
         let upstream_proxies = prepare::upstream_proxies(&plan, &own);
-        let policy = Arc::new(plan.policy.clone().with_own_addresses(own));
+        let policy = Arc::new(LivePolicy::new(plan.policy.clone().with_own_addresses(own)));
         let source = Arc::<KernelView>::clone(&kernel);
         let stub = DnsStub::new(Arc::clone(&policy), upstream, Arc::clone(audit), source);
         let proxies = upstream_proxies.clone();

@@ -169,7 +169,7 @@ fn is_below(name: &str, zone: &str) -> bool {
 /// One that has answered nothing before.
 fn stub() -> DnsStub<Nobody> {
     let upstream = Arc::new(Upstream::new(&[], &[]));
-    DnsStub::new(Arc::clone(&POLICY), upstream, Arc::new(Nobody), Arc::new(Nobody))
+    DnsStub::new(Arc::new(Policy::clone(&POLICY).into()), upstream, Arc::new(Nobody), Arc::new(Nobody))
 }
 
 #[derive(Debug)]

@@ -22,7 +22,10 @@ use super::{
     lab::*,
     *,
 };
-use crate::resolve::{At, CertificateName, NameServer};
+use crate::{
+    policy::Chosen,
+    resolve::{At, CertificateName, NameServer},
+};
 
 /// What the server speaks once the handshake is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -323,7 +326,8 @@ async fn a_server_that_cannot_prove_itself_gets_no_question_and_clear_text_is_no
         let answer = lab.ask("ok.up.test.", RecordType::A).await;
         assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::ServFail, 0));
         assert_eq!(lab.reasons(), ["resolve_failed"]);
-        assert!(lab.stub.resolve(&DomainName::parse("ok.up.test").unwrap()).await.is_err());
+        let name = DomainName::parse("ok.up.test").unwrap();
+        assert!(lab.stub.resolve(&name, Chosen::nothing(&name)).await.is_err());
         assert_eq!(server.asked(), [""; 0]);
         server.assert_nothing_in_clear(&lab);
     }

@@ -239,6 +239,10 @@ impl QuerySource for Asker {
     fn of_connection(&self, _: BorrowedFd<'_>) -> Option<ProcessInfo> {
         self.knows_connections.then(|| self.process("tcp"))
     }
+
+    fn started(&self, tgid: u32) -> Option<u64> {
+        (tgid == self.pid).then_some(100)
+    }
 }
 
 /// A stub that allows `up.test` and what is below it, serving on loopback, with the server it asks.
@@ -264,7 +268,7 @@ pub(super) async fn resolve(upstream: &Upstream, name: &str) -> Result<Vec<IpAdd
 }
 
 /// Rules for domains, and for records (`TXT:x.test`).
-pub(super) fn policy_of(rules: &[&str]) -> Arc<Policy> {
+pub(super) fn policy_of(rules: &[&str]) -> Policy {
     let is_record = |text: &&&str| {
         text.split_once(':')
             .is_some_and(|(kind, _)| kind.bytes().all(|b| b.is_ascii_uppercase() || b == b'+'))
@@ -272,7 +276,7 @@ pub(super) fn policy_of(rules: &[&str]) -> Arc<Policy> {
     let rule = |text: &&str| Rule::parse(text, List::Allow, Place::Flag("--allow-domains")).unwrap();
     let record = |text: &&str| RecordRule::parse(text, Place::Flag("--allow-dns")).unwrap();
     let domains = rules.iter().filter(|text| !is_record(text)).map(rule);
-    Arc::new(Policy::new(domains).with_records(rules.iter().filter(is_record).map(record)))
+    Policy::new(domains).with_records(rules.iter().filter(is_record).map(record))
 }
 
 impl Lab {
@@ -302,7 +306,8 @@ impl Lab {
         let upstream = Arc::new(upstream);
         let notes = Arc::new(Notes { all: Mutex::new(Vec::new()), keeping });
         let asker = Arc::new(asker);
-        let stub = DnsStub::with_limits(policy_of(allow), upstream, Arc::clone(&notes), asker, limits);
+        let policy = Arc::new(policy_of(allow).into());
+        let stub = DnsStub::with_limits(policy, upstream, Arc::clone(&notes), asker, limits);
         let stub = Arc::new(stub);
         let sockets = ["127.0.0.1:0", "[::1]:0"].map(|addr| std::net::UdpSocket::bind(addr).unwrap());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,6 +1,7 @@
 //! Records beside addresses: by rule, filtered, bounded; and how much may be said inside of names.
 
 use super::{super::Limits, lab::*, *};
+use crate::policy::live::Process;
 
 #[tokio::test]
 async fn records_by_rule_are_passed_and_nothing_else_with_them() {
@@ -63,14 +64,18 @@ async fn a_tunnel_under_an_allowed_name_is_refused_as_such() {
     }
     let asked = lab.server.asked().len();
     assert!((20..60).contains(&asked) && asked + refused == 80, "{asked} left, {refused} were refused");
+    let policy = lab.stub.policy.current();
     let by_proxy = DomainName::parse(&format!("{}.up.test", label(1000))).unwrap();
-    let error = lab.stub.resolve(&by_proxy).await.unwrap_err();
+    let error = lab.stub.resolve(&by_proxy, policy.chosen(&by_proxy)).await.unwrap_err();
     assert!(matches!(error, ResolveError::Refused { reason, .. } if reason.as_str() == "dns_tunnelling"));
     assert_eq!(lab.server.asked().len(), asked);
     // By an upstream proxy, which looks names up in our place; what it knows it may be told again.
-    assert!(matches!(lab.stub.may_tell(&by_proxy), Err(ResolveError::Refused { .. })));
+    assert!(matches!(
+        lab.stub.may_tell(&by_proxy, &policy.chosen(&by_proxy)),
+        Err(ResolveError::Refused { .. })
+    ));
     let plain = DomainName::parse("up.test").unwrap();
-    assert!((0..100).all(|_| lab.stub.may_tell(&plain).is_ok()));
+    assert!((0..100).all(|_| lab.stub.may_tell(&plain, &policy.chosen(&plain)).is_ok()));
     // What was asked before is known, and short names are soon affordable; another domain is not concerned.
     lab.ask(&format!("{}.up.test.", label(1)), RecordType::A).await;
     assert_eq!(lab.server.asked().len(), asked, "from the cache");
@@ -80,11 +85,29 @@ async fn a_tunnel_under_an_allowed_name_is_refused_as_such() {
 #[tokio::test]
 async fn a_name_told_to_an_upstream_proxy_is_charged_once() {
     let lab = Lab::start().await;
+    let policy = lab.stub.policy.current();
+    let may_tell = |name: &DomainName| lab.stub.may_tell(name, &policy.chosen(name)).is_ok();
     let name = DomainName::parse("registry.up.test").unwrap();
-    assert!((0..10_000).all(|_| lab.stub.may_tell(&name).is_ok()));
+    assert!((0..10_000).all(|_| may_tell(&name)));
     let tunnel = |n: u32| {
         DomainName::parse(&format!("{:056x}.up.test", u128::from(n) * 0x9e37_79b9_7f4a_7c15)).unwrap()
     };
-    let told = (0..500).filter(|n| lab.stub.may_tell(&tunnel(*n)).is_ok()).count();
+    let told = (0..500).filter(|n| may_tell(&tunnel(*n))).count();
     assert!(told < 200, "{told}");
+}
+
+/// The lab's command is process 7, which started at 100. What is known from before is answered to nobody else.
+#[tokio::test]
+async fn a_question_is_judged_by_the_policy_of_now_and_of_who_asks() {
+    let lab = Lab::with(&[], true, Limits::default()).await;
+    let code = async |name| lab.ask(name, RecordType::A).await.metadata.response_code;
+    assert_eq!(code("ok.up.test.").await, ResponseCode::NXDomain);
+    lab.stub.policy.set(policy_of(&["up.test"]));
+    assert_eq!(code("ok.up.test.").await, ResponseCode::NoError);
+    let own = |started| lab.stub.policy.set_for_process(Process { tgid: 7, started }, policy_of(&[]));
+    own(99);
+    assert_eq!(code("ok.up.test.").await, ResponseCode::NoError, "the policy of another process");
+    own(100);
+    assert_eq!(code("ok.up.test.").await, ResponseCode::NXDomain);
+    assert_eq!(lab.server.asked(), ["ok.up.test. A"]);
 }

@@ -17,7 +17,7 @@ use tokio::{
 use super::reference::{self, Body};
 use crate::{
     audit::{EventId, EventKind, ProcessInfo, Record, Recorder},
-    policy::{DomainName, Host, List, Place as Written, Policy, Rule},
+    policy::{Chosen, DomainName, Host, List, LivePolicy, Place as Written, Policy, Rule},
     proxy::{
         Limits, Origin, OriginalDst, Owner, Resolve, ResolveError,
         activity::Activity,
@@ -43,9 +43,9 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const SWITCHED: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
-static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
+static POLICY: LazyLock<Arc<LivePolicy>> = LazyLock::new(|| {
     let rule = Rule::parse(&format!("={HOST}"), List::Allow, Written::Flag("--allow-domains"));
-    Arc::new(Policy::new(rule))
+    Arc::new(Policy::new(rule).into())
 });
 
 thread_local! {
@@ -193,7 +193,11 @@ impl OriginalDst for Nowhere {
 }
 
 impl Resolve for Nowhere {
-    fn resolve(&self, name: &DomainName) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send {
+    fn resolve(
+        &self,
+        name: &DomainName,
+        _: Chosen<'_>,
+    ) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send {
         std::future::ready(Err(ResolveError::NoSuchName(name.clone())))
     }
 }

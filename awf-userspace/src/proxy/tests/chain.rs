@@ -278,7 +278,8 @@ async fn what_is_local_is_dialled_here_even_if_a_rule_opens_it() {
     accept(&server).await;
     // Allowed by a name's rule, forbidden as an address: refused before the proxy is asked.
     let route = Host::parse("10.9.9.9").unwrap();
-    let refused = upstream::may_ask(&context(&lab), &route, 443).unwrap_err();
+    let context = context(&lab);
+    let refused = upstream::may_ask(&context, &context.rules(None).policy, &route, 443).unwrap_err();
     assert_eq!(refused.denied.reason, Reason::Blocked);
     untouched(&proxy).await;
 }

@@ -121,7 +121,7 @@ const UNREAD: usize = 64 << 20;
 async fn answered_early(lab: &Lab, server: &TcpListener, port: u16) -> (Kept, TcpStream) {
     let context = lab.proxy.context();
     let host = crate::policy::Host::Name(DomainName::parse("allowed.test").unwrap());
-    let route = context.decide_any(&host, port).unwrap();
+    let route = context.rules(None).decide_any(&host, port).unwrap();
     let link = Link {
         context: Arc::clone(&context),
         peer: Peer { owner: None, dst: None },

@@ -16,6 +16,7 @@ mod http;
 mod inside;
 mod intercept;
 mod life;
+mod live;
 mod measured;
 mod other;
 mod parting;
@@ -50,7 +51,7 @@ use tokio::{
 use super::*;
 use crate::{
     audit::{EventId, EventKind, ProcessInfo, Record, Recorder},
-    policy::{Builder, DomainName, List, Place, Policy, Rule, UrlRule},
+    policy::{Builder, Chosen, DomainName, List, LivePolicy, Place, Policy, Rule, UrlRule},
     upstream_proxy::UpstreamProxies,
 };
 
@@ -76,6 +77,10 @@ impl OriginalDst for Origins {
     fn process(&self, owner: &Owner) -> ProcessInfo {
         ProcessInfo { pid: owner.tgid, comm: "curl".into(), ..ProcessInfo::default() }
     }
+
+    fn started(&self, tgid: u32) -> Option<u64> {
+        (tgid == 4711).then_some(100)
+    }
 }
 
 /// Every name leads to this machine, but for those whose first label says otherwise.
@@ -86,7 +91,11 @@ struct Names {
 }
 
 impl Resolve for Names {
-    fn resolve(&self, name: &DomainName) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send {
+    fn resolve(
+        &self,
+        name: &DomainName,
+        _: Chosen<'_>,
+    ) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send {
         let again = self.asked.lock().unwrap().contains(&name.to_string());
         self.asked.lock().unwrap().push(name.to_string());
         let name = name.clone();
@@ -197,7 +206,7 @@ impl Lab {
         interception: Option<Interception>,
         limits: Limits,
     ) -> Self {
-        let policy = Arc::new(policy);
+        let policy = Arc::new(LivePolicy::new(policy));
         let (origins, names, log) = (Arc::default(), Arc::default(), Arc::default());
         let proxy = Arc::new(Proxy::new(
             policy,
