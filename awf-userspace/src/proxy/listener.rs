@@ -70,11 +70,17 @@ impl Proxy {
     /// Serves `listener` until [`Proxy::stop`]. Errors of accepting are survived, those of one connection are its
     /// own.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        self.serve_after(Vec::new(), listener).await;
+    }
+
+    /// The same, after connections that were accepted before.
+    pub async fn serve_after(self: Arc<Self>, early: Vec<TcpStream>, listener: TcpListener) {
         match listener.local_addr() {
             Ok(address) => self.context.listens_on(address),
             Err(error) => log::error!("the proxy's own address: {error}"),
         }
         let mut tasks = JoinSet::new();
+        early.into_iter().for_each(|stream| self.take(stream, &mut tasks));
         let mut stop = self.stop.subscribe();
         loop {
             tokio::select! {

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod bpffs;
 mod diagnosis;
 mod error;
+mod front;
 mod ground;
 mod join;
 mod limits;

@@ -212,16 +212,40 @@ impl Command {
     }
 }
 
+/// What a run's resolver depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NameServing<'a> {
+    /// Those that were named.
+    pub(super) servers: Option<&'a [NameServer]>,
+    /// Whether there may be names to resolve.
+    pub(super) may_resolve: bool,
+    /// Whether the command has a network of its own.
+    pub(super) isolated: bool,
+    /// Whether there is an upstream proxy, which resolves.
+    pub(super) proxied: bool,
+}
+
+impl<'a> NameServing<'a> {
+    pub(super) fn of(plan: &'a SessionPlan) -> Self {
+        Self {
+            servers: plan.dns_servers.as_deref(),
+            may_resolve: plan.policy.may_resolve(),
+            isolated: plan.network == NetworkMode::Isolated,
+            proxied: !plan.upstream_proxies.is_empty(),
+        }
+    }
+}
+
 /// The resolver the proxy and the stub use, in the host's network. A host without a name server can still run the
 /// command: what is reached by address or through an upstream proxy needs none, and a name is refused for it.
-pub(super) fn upstream(plan: &SessionPlan) -> Upstream {
-    let needs_host = match &plan.dns_servers {
+pub(super) fn upstream(serving: &NameServing<'_>) -> Upstream {
+    let needs_host = match serving.servers {
         Some(servers) => servers.iter().any(NameServer::needs_lookup),
-        None => plan.policy.may_resolve(),
+        None => serving.may_resolve,
     };
-    let (finders, remark) = if needs_host { host_servers(plan) } else { (Vec::new(), None) };
+    let (finders, remark) = if needs_host { host_servers(serving) } else { (Vec::new(), None) };
     let own = || finders.iter().copied().map(NameServer::Plain).collect();
-    let servers = plan.dns_servers.clone().unwrap_or_else(own);
+    let servers = serving.servers.map_or_else(own, <[_]>::to_vec);
     Upstream::new(&servers, &finders).with_remark(remark)
 }
 
@@ -250,7 +274,7 @@ fn search_suffixes(resolv_conf: &str) -> Vec<String> {
 ///
 /// Where none is named, [`DEFAULT_SERVER`] is asked if it is there, unless the command shares this network: with low
 /// ports open to everybody it could be what answers there, and lead every allowed name to where it likes.
-fn host_servers(plan: &SessionPlan) -> (Vec<SocketAddr>, Option<String>) {
+fn host_servers(serving: &NameServing<'_>) -> (Vec<SocketAddr>, Option<String>) {
     let read = fs::read_to_string(RESOLV_CONF);
     let found = read.as_deref().map(|text| parse_resolv_conf(text, RESOLV_CONF)).unwrap_or_default();
     found.unusable.iter().for_each(|line| log::warn!("{line}"));
@@ -261,11 +285,11 @@ fn host_servers(plan: &SessionPlan) -> (Vec<SocketAddr>, Option<String>) {
         Ok(_) => format!("{RESOLV_CONF} names no name server"),
         Err(e) => format!("reading {RESOLV_CONF}: {e}"),
     };
-    let asked = plan.network == NetworkMode::Isolated && is_served(DEFAULT_SERVER);
+    let asked = serving.isolated && is_served(DEFAULT_SERVER);
     let (servers, instead) =
         if asked { (vec![DEFAULT_SERVER], ", 127.0.0.1 is asked") } else { (Vec::new(), "") };
     // Behind an upstream proxy that is how many networks are made.
-    let level = if plan.upstream_proxies.is_empty() { log::Level::Warn } else { log::Level::Info };
+    let level = if serving.proxied { log::Level::Info } else { log::Level::Warn };
     log::log!(level, "{why}{instead}; --dns-servers ADDRESS names one");
     (servers, Some(format!("{why}; --dns-servers ADDRESS names one")))
 }
@@ -291,12 +315,15 @@ fn is_served(server: SocketAddr) -> bool {
 /// # Errors
 ///
 /// When its file cannot be made, or could be replaced by someone else.
-pub(super) fn audit(plan: &SessionPlan, id: &str) -> Result<JsonSink, SessionError> {
-    let dir = plan.audit_dir.clone().unwrap_or_else(|| Path::new(AUDIT).join(id));
-    if plan.audit_dir.is_none() {
+pub(super) fn audit(
+    dir: Option<&Path>,
+    id: &str,
+    invoker: Option<Invoker>,
+) -> Result<JsonSink, SessionError> {
+    if dir.is_none() {
         fs::create_dir_all(AUDIT).map_err(|source| SessionError::AuditDir { path: AUDIT.into(), source })?;
     }
-    Ok(JsonSink::create(&dir, id, invoker(plan))?)
+    Ok(JsonSink::create(&dir.map_or_else(|| Path::new(AUDIT).join(id), Into::into), id, invoker)?)
 }
 
 /// The directory that was named for it. It is made before the command's view of files is planned: it may be the
@@ -307,7 +334,7 @@ fn audit_dir(plan: &SessionPlan, here: &Path) -> Result<Option<PathBuf>, Session
     Ok(Some(here.join(dir)))
 }
 
-fn invoker(plan: &SessionPlan) -> Option<Invoker> {
+pub(super) fn invoker(plan: &SessionPlan) -> Option<Invoker> {
     let id_of = |text: &Option<String>| text.as_deref().and_then(|t| t.parse().ok());
     let ids = id_of(&plan.identity.sudo_uid).zip(id_of(&plan.identity.sudo_gid));
     ids.map(|(uid, gid)| Invoker { uid, gid })
@@ -324,10 +351,10 @@ pub(super) fn own_addresses() -> Result<Vec<IpAddr>, SessionError> {
 
 /// The upstream proxies, which are not asked for what this host itself is called.
 #[must_use]
-pub(super) fn upstream_proxies(plan: &SessionPlan, own: &[IpAddr]) -> UpstreamProxies {
+pub(super) fn upstream_proxies(proxies: &UpstreamProxies, own: &[IpAddr]) -> UpstreamProxies {
     let system = rustix::system::uname();
     let name = system.nodename().to_str().ok().and_then(|name| DomainName::parse(name).ok());
-    plan.upstream_proxies.clone().with_own(own.iter().copied(), name)
+    proxies.clone().with_own(own.iter().copied(), name)
 }
 
 /// Whether our /proc numbers processes as the kernel programs do.

@@ -1,33 +1,30 @@
 //! The run as a story: lay the ground, enforce, serve, launch, wait, clear.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use awf_common::{Globals, PortSet};
-use tokio::{net::TcpListener, runtime::Runtime, sync::Notify, task::JoinHandle};
+use tokio::runtime::Runtime;
 
 use super::{
     Ground, SessionError,
-    diagnosis::{Diagnosis, Facts},
-    join::{KernelView, Refusals},
+    diagnosis::Facts,
+    front::{Front, FrontPlan},
     limits::OwnLimits,
-    prepare, selftest,
+    prepare::{self, NameServing},
+    selftest::{self, Others},
     state::new_id,
 };
 use crate::{
     audit::{JsonSink, Summary},
-    bpf::{self, BpfError, Events, Loading, Origins, Processes, Programs, Ring},
+    bpf::{self, BpfError, Loading, Programs},
     cgroup::limits::Limits,
     config::{Chroot, NetworkMode, SessionPlan},
-    dns::{DnsError, DnsStub, StandIns, Upstream},
+    dns::Upstream,
     jail::{InitSpec, SelfTest},
     launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals, Starting, Terminal, terminal::Console},
     netns::{self, CommandNetwork},
     policy::LivePolicy,
-    proxy::{Interception, Proxy},
+    proxy::Interception,
 };
 
 /// How a run ended.
@@ -61,14 +58,14 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let command = prepare::command(&plan, &id)?;
     let interception = command.tls().map(|tls| tls.interception(&plan.tls)).transpose()?;
     let interception = interception.zip(command.tls().map(|tls| tls.facts(&plan)));
-    let upstream = Arc::new(prepare::upstream(&plan));
+    let upstream = Arc::new(prepare::upstream(&NameServing::of(&plan)));
     super::reap_quietly();
 
     let mut ground = Ground::lay(id)?;
     let wanted = Limits { memory: plan.memory_limit, pids: plan.pids_limit };
     ground.limit(wanted, plan.jail.chroot == Chroot::Auto)?;
     let network = netns::start(ground.cgroup().proxy(), own)?.finish()?;
-    let audit = Arc::new(prepare::audit(&plan, ground.id())?);
+    let audit = Arc::new(prepare::audit(plan.audit_dir.as_deref(), ground.id(), prepare::invoker(&plan))?);
     let loading = match loading {
         Some(loading) => loading,
         None => load(&plan, network.proxy_addr.port(), network.dns_port)?,
@@ -122,7 +119,7 @@ fn load(plan: &SessionPlan, proxy_port: u16, dns_port: u16) -> Result<Loading, B
 }
 
 /// Two threads: one connection must not wait for another's resolver.
-fn runtime() -> Result<Runtime, SessionError> {
+pub(super) fn runtime() -> Result<Runtime, SessionError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_io()
@@ -135,11 +132,7 @@ fn runtime() -> Result<Runtime, SessionError> {
 /// A run whose kernel side is in place.
 struct Run {
     plan: SessionPlan,
-    kernel: Arc<KernelView>,
-    proxy: Arc<Proxy>,
-    stub: Arc<DnsStub<JsonSink>>,
-    /// Dropped last: it records what the kernel refused up to the end.
-    _events: Events,
+    front: Front,
 }
 
 impl Run {
@@ -151,36 +144,16 @@ impl Run {
         audit: &Arc<JsonSink>,
         (upstream, interception): (Arc<Upstream>, Option<(Interception, Facts)>),
     ) -> Result<Self, SessionError> {
-        let processes = Arc::new(Processes::new(!prepare::in_first_pid_namespace()));
-        let refusals = Refusals::new(Arc::clone(audit));
-        let kernel = ground.kernel()?;
-        let origins = Origins::new(kernel.take_origins()?, network.cookie);
-        let take = move |notice| refusals.take(notice);
-        let ring = Arc::new(Ring::new(kernel.take_events()?, processes, take));
-        let events = Events::start(Arc::clone(&ring))?;
-        let kernel = Arc::new(KernelView::new(origins, ring));
         let own = prepare::own_addresses()?;
-        let upstream_proxies = prepare::upstream_proxies(&plan, &own);
-        let policy = Arc::new(LivePolicy::new(plan.policy.clone().with_own_addresses(own)));
-        let source = Arc::<KernelView>::clone(&kernel);
-        let stub = DnsStub::new(Arc::clone(&policy), upstream, Arc::clone(audit), source);
-        let proxies = upstream_proxies.clone();
-        let mut stand_ins = StandIns::new(move |name| proxies.carries(name));
-        if interception.is_some() {
-            stand_ins = stand_ins.for_refused(prepare::tells_of_refusal());
-        }
-        let stub = Arc::new(stub.with_stand_ins(stand_ins));
-        let (interception, facts) = interception.unzip();
-        let proxy = Arc::new(Proxy::new(
-            policy,
-            Arc::clone(&kernel),
-            Arc::clone(&stub),
-            Arc::new(Diagnosis::new(Arc::clone(audit), facts)),
-            upstream_proxies,
+        let front = FrontPlan {
+            upstream_proxies: prepare::upstream_proxies(&plan.upstream_proxies, &own),
+            policy: Arc::new(LivePolicy::new(plan.policy.clone().with_own_addresses(own))),
+            upstream,
             interception,
-            limits.proxy(&plan.deadlines),
-        ));
-        Ok(Self { plan, kernel, proxy, stub, _events: events })
+            limits: limits.proxy(&plan.deadlines),
+            audit: Arc::clone(audit),
+        };
+        Ok(Self { plan, front: Front::join(front, ground.kernel()?, network)? })
     }
 
     /// Serves the command from before it runs until it and all it left behind are dead.
@@ -192,11 +165,11 @@ impl Run {
         ground: &Ground,
     ) -> Result<Outcome, SessionError> {
         let mut signals = Signals::listen(signals).map_err(SessionError::Signals)?;
-        let servers = self.start_servers(network, test)?;
+        let servers = self.front.serve(network, test, Others::Fail)?;
         let ended = self.supervise((starting, terminal.as_ref()), &mut signals, ground).await;
         // Whatever became of it: nothing of the command may outlive its servers.
         ground.kill()?;
-        self.proxy.stop();
+        self.front.stop();
         let (outcome, console) = ended.map_or_else(|e| (Err(e), None), |(outcome, rest)| (Ok(outcome), rest));
         if let Some(console) = console {
             console.drain().await;
@@ -207,34 +180,6 @@ impl Run {
             Err(_) => servers.abort(),
         }
         outcome
-    }
-
-    /// Starts the stub and the proxy; their first work is to answer the self-test.
-    fn start_servers(&self, network: CommandNetwork, test: SelfTest) -> Result<Servers, SessionError> {
-        let dns_port = network.dns_port;
-        let own = network.netns().is_some();
-        let (proxy, udp, tcp) = network.into_parts();
-        if !own {
-            // The stub is among the host's services then.
-            for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
-                self.proxy.keep_from(SocketAddr::new(ip, dns_port));
-            }
-        }
-        let stop = Arc::new(Notify::new());
-        let stopped = Arc::clone(&stop);
-        let stub = Arc::clone(&self.stub).serve(udp, tcp, async move { stopped.notified().await });
-        let listeners = proxy.into_iter().map(TcpListener::from_std).collect::<Result<Vec<_>, _>>();
-        let listeners = listeners.map_err(SessionError::Listener)?;
-        let (kernel, proxy) = (Arc::clone(&self.kernel), Arc::clone(&self.proxy));
-        let serve = async move {
-            selftest::answer(&listeners, &*kernel, &test).await?;
-            let serving = listeners.into_iter().map(|l| tokio::spawn(Arc::clone(&proxy).serve(l)));
-            for task in serving.collect::<Vec<_>>() {
-                let _ = task.await;
-            }
-            Ok(())
-        };
-        Ok(Servers { stop, stub: tokio::spawn(stub), proxy: tokio::spawn(serve) })
     }
 
     async fn supervise(
@@ -253,34 +198,5 @@ impl Run {
         };
         let outcome = launch::supervise(&mut child, signals, limits, kill).await;
         Ok((outcome.map_err(SessionError::Wait)?, child.take_console()))
-    }
-}
-
-/// The tasks that face the command.
-struct Servers {
-    stop: Arc<Notify>,
-    stub: JoinHandle<Result<(), DnsError>>,
-    proxy: JoinHandle<Result<(), SessionError>>,
-}
-
-impl Servers {
-    fn abort(self) {
-        self.proxy.abort();
-        self.stub.abort();
-    }
-
-    /// Ends them; connections that are still open get their record.
-    async fn end(self) {
-        self.stop.notify_one();
-        match self.proxy.await {
-            Ok(Err(e)) => log::error!("{e}"),
-            Err(e) if e.is_panic() => log::error!("the proxy's task failed: {e}"),
-            _ => {}
-        }
-        match self.stub.await {
-            Ok(Err(e)) => log::error!("{e}"),
-            Err(e) if e.is_panic() => log::error!("the DNS stub's task failed: {e}"),
-            _ => {}
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, os::fd::AsFd as _, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt as _,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     time::{Instant, timeout_at},
 };
 
@@ -17,6 +17,9 @@ use crate::{jail::SelfTest, launch::SETUP_LIMIT, proxy::OriginalDst};
 const ADDRESSES: [&str; 2] = ["192.0.2.1:9", "[100::1]:9"];
 /// Longer than all of `__init`'s work may take, so that the better message wins.
 const PATIENCE: Duration = SETUP_LIMIT.saturating_add(Duration::from_secs(5));
+
+/// How many connections wait for the end of the test.
+const EARLY: usize = 1024;
 
 /// A self-test with a fresh nonce, of as many families as the proxy listens on.
 ///
@@ -34,7 +37,16 @@ pub(super) fn new(families: usize) -> Result<SelfTest, SessionError> {
     Ok(SelfTest { addresses: addresses.collect::<Result<_, _>>()?, nonce })
 }
 
-/// Answers the test's connections, one on each listener. Where the network is shared somebody else may connect first:
+/// What becomes of connections of the command that are not the test's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// It has not run yet: there is something wrong.
+    Fail,
+    /// It runs: they wait.
+    Wait,
+}
+
+/// Answers the test's connections, one on each listener, and gives those that came in between. Where the network is shared somebody else may connect first:
 /// what the programs know nothing of is closed, and does not keep the test from passing.
 ///
 /// # Errors
@@ -44,7 +56,9 @@ pub(super) async fn answer(
     listeners: &[TcpListener],
     origins: &impl OriginalDst,
     test: &SelfTest,
-) -> Result<(), SessionError> {
+    others: Others,
+) -> Result<Vec<TcpStream>, SessionError> {
+    let mut early = Vec::new();
     for (listener, dialled) in listeners.iter().zip(test.addresses.iter().copied()) {
         let failed = |why: String| SessionError::SelfTest(format!("{dialled}: {why}"));
         let mut strangers = 0_usize;
@@ -54,6 +68,12 @@ pub(super) async fn answer(
             let late = |_| failed(format!("not within {PATIENCE:?} ({strangers} without an origin)"));
             let (stream, _) = accepted.map_err(late)?.map_err(|e| failed(format!("accept: {e}")))?;
             match origins.origin(stream.as_fd()) {
+                Some(origin) if others == Others::Wait && origin.dst != dialled => {
+                    // More than are ever on their way: who makes so many may make them again.
+                    if early.len() < EARLY {
+                        early.push(stream);
+                    }
+                }
                 Some(origin) => break (stream, origin),
                 None => strangers += 1,
             }
@@ -63,7 +83,7 @@ pub(super) async fn answer(
         }
         stream.write_all(&test.nonce).await.map_err(|e| failed(format!("answering: {e}")))?;
     }
-    Ok(())
+    Ok(early)
 }
 
 #[cfg(test)]
@@ -73,7 +93,7 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
     };
 
-    use tokio::{io::AsyncReadExt as _, net::TcpStream};
+    use tokio::io::AsyncReadExt as _;
 
     use super::*;
     use crate::{
@@ -112,7 +132,7 @@ mod tests {
             last.read_exact(&mut answer).await.is_ok() && answer == nonce
         });
         let origins = After(strangers.into(), dst.parse().unwrap());
-        answer(&[listener], &origins, &test).await?;
+        answer(&[listener], &origins, &test, Others::Fail).await?;
         assert!(dials.await.unwrap());
         Ok(())
     }
