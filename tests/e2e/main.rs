@@ -1,5 +1,6 @@
 //! The promises of awf-bpf, one file each, shown with real clients against the lab. One binary: linking is slow.
 
+mod attach;
 mod audit;
 mod chromium;
 mod clients;

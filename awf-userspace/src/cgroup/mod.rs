@@ -2,6 +2,7 @@
 //! parent (systemd's, an outer awf-bpf's) go on applying to the command.
 
 mod aside;
+mod find;
 pub mod limits;
 mod mount;
 
@@ -16,13 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::{Mode, OFlags},
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use aside::{OWN, remove_beside};
-pub use mount::{own_cgroup, v2_mount};
+pub use find::{at, depth, enter, members, of_process, open_dir, root};
+pub use mount::{V2Mount, own_cgroup, v2_mount};
 
 /// What each run's cgroup name starts with.
 pub const PREFIX: &str = "awf-bpf-";
@@ -52,6 +51,8 @@ pub enum CgroupError {
     Limit(#[from] limits::LimitError),
     #[error("going back to cgroup {path}: {source}")]
     Return { path: PathBuf, source: io::Error },
+    #[error("moving process {pid} to cgroup {path}: {source}")]
+    Enter { path: PathBuf, pid: u32, source: io::Error },
     #[error("removing cgroup {path}: {source}")]
     Remove { path: PathBuf, source: io::Error },
 }
@@ -86,28 +87,6 @@ pub fn place(id: &str) -> Result<PathBuf, CgroupError> {
     let mount = v2_mount(&read("/proc/self/mountinfo")?).ok_or(CgroupError::NoV2)?;
     let own = own_cgroup(&read("/proc/self/cgroup")?).ok_or(CgroupError::NoOwn)?;
     Ok(mount.below(&own).join(format!("{PREFIX}{id}")))
-}
-
-/// The root of all cgroups (v2) that can be seen here.
-///
-/// # Errors
-///
-/// When there is no cgroup v2 hierarchy, or it cannot be opened.
-pub fn root() -> Result<OwnedFd, CgroupError> {
-    let path = PathBuf::from("/proc/self/mountinfo");
-    let text = fs::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })?;
-    let root = v2_mount(&text).ok_or(CgroupError::NoV2)?.below(Path::new("/"));
-    open_dir(&root)
-}
-
-/// Opens a cgroup's directory.
-///
-/// # Errors
-///
-/// Names it.
-pub fn open_dir(path: &Path) -> Result<OwnedFd, CgroupError> {
-    rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| CgroupError::Open { path: path.into(), source: e.into() })
 }
 
 impl RunCgroup {

@@ -12,6 +12,12 @@ pub struct V2Mount {
 }
 
 impl V2Mount {
+    /// Whether it shows every cgroup that its mounter could see.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
     /// Where the cgroup `path` (as in /proc/PID/cgroup) is in the file system; the mount's own root where `path`
     /// is not below it.
     #[must_use]

@@ -9,7 +9,19 @@ pub(super) fn gc() -> u8 {
     match session::reap() {
         Ok(reaped) => {
             reaped.cleared.iter().for_each(|run| println!("removed {run}"));
-            if reaped.living == 0 && reaped.failed.is_empty() {
+            for run in &reaped.refusing {
+                log::warn!(
+                    "run {run} has lost its daemon, and its processes have no network: `awf-bpf detach {run}` gives it back"
+                );
+            }
+            for run in &reaped.unknown {
+                log::warn!("the state of run {run} is of another version of awf-bpf, and left alone");
+            }
+            if reaped.living == 0
+                && reaped.refusing.is_empty()
+                && reaped.unknown.is_empty()
+                && reaped.failed.is_empty()
+            {
                 session::bpffs::unmount().unwrap_or_else(|e| log::warn!("unmounting our bpffs: {e}"));
             }
             if reaped.failed.is_empty() { 0 } else { EXIT_FAILURE }

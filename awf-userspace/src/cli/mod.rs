@@ -2,6 +2,7 @@
 //!
 //! The only place that prints; from the moment the command runs, its stdout is its own.
 
+mod attach;
 pub(crate) mod check;
 mod doctor;
 mod exec;
@@ -14,7 +15,10 @@ use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::ExecArgs;
+use crate::{
+    config::{AttachArgs, ExecArgs},
+    session::attach::{probe, unit},
+};
 
 /// The firewall could not be set up, nothing was run; usage errors of `exec`, too: the codes below are the
 /// command's own, and 125 is what `env`, `timeout` and `docker run` use for "not the command's".
@@ -45,7 +49,7 @@ Exit codes:
 #[command(name = "awf-bpf", version, after_help = EXAMPLES, max_term_width = 110)]
 #[command(args_conflicts_with_subcommands = true, subcommand_value_name = "SUBCOMMAND")]
 #[command(
-    override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf check [POLICY] [URL|HOST[:PORT]]...\n       awf-bpf doctor --tls [--json]\n       awf-bpf gc | version [--json]"
+    override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf check [POLICY] [URL|HOST[:PORT]]...\n       awf-bpf doctor --tls [--json]\n       awf-bpf attach (--pid PID | --cgroup DIR | --unit NAME) [POLICY]\n       awf-bpf detach ID... | ps [--json]\n       awf-bpf gc | version [--json]"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -68,7 +72,19 @@ enum Command {
     ///
     /// Exit codes: 0 all that are installed do, 1 some do not (with why, and what to do), 2 nothing could be tried.
     Doctor(doctor::DoctorArgs),
-    /// Remove what killed runs left behind.
+    /// Put processes that run already behind the firewall; a daemon holds it up until `detach`.
+    ///
+    /// Prints the run's id on stdout. Exit codes: 0 attached, 125 not: everything is as it was, or the message says what is
+    /// not.
+    #[command(override_usage = "awf-bpf attach (--pid PID | --cgroup DIR | --unit NAME) [POLICY]")]
+    Attach(Box<AttachArgs>),
+    /// End attached runs: their processes live on, with the network that they had before.
+    ///
+    /// Exit codes: 0 ended, 1 something is left, 2 a usage error.
+    Detach(attach::DetachArgs),
+    /// List attached runs. Where a daemon is DEAD, its processes have no network.
+    Ps(attach::PsArgs),
+    /// Remove what killed runs left behind. Processes that were attached are left alone.
     Gc,
     /// Say which version this is.
     Version(version::VersionArgs),
@@ -77,6 +93,9 @@ enum Command {
 /// Parses `argv`, program name first, and does what it says.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     let argv: Vec<OsString> = argv.into_iter().collect();
+    if let Some(code) = internal(&argv) {
+        return code;
+    }
     let cli = match Cli::try_parse_from(&argv) {
         Ok(cli) => cli,
         Err(error) => return usage::usage(error, &argv),
@@ -86,9 +105,27 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => exec::exec(&cli.exec),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Doctor(args)) => doctor::doctor(&args),
+        Some(Command::Attach(args)) => attach::attach(&args),
+        Some(Command::Detach(args)) => attach::detach(&args),
+        Some(Command::Ps(args)) => attach::ps(&args),
         Some(Command::Gc) => gc::gc(),
         Some(Command::Version(args)) => version::version(&args),
     })
+}
+
+/// What awf-bpf starts itself as, for a daemon.
+fn internal(argv: &[OsString]) -> Option<ExitCode> {
+    let failed = |error: String| {
+        complain(error);
+        ExitCode::from(EXIT_SETUP)
+    };
+    match (argv.get(1)?.to_str()?, argv.get(2).and_then(|word| word.to_str())) {
+        (probe::PROBE_ARG, None) => Some(probe::main().map_or_else(failed, |()| ExitCode::SUCCESS)),
+        (unit::ADOPT_ARG, Some(pid)) => {
+            Some(unit::adopt(pid).map_or_else(|e| failed(e.to_string()), |()| ExitCode::SUCCESS))
+        }
+        _ => None,
+    }
 }
 
 /// One error on stderr.

@@ -8,7 +8,7 @@ use clap::{
 };
 
 use super::{Cli, Command, EXIT_SETUP, EXIT_USAGE, check, complain, say};
-use crate::config::{Inputs, resolve};
+use crate::config::{Inputs, resolve, resolve_attach};
 
 /// So many wrong flags are told at once.
 const MOST: usize = 20;
@@ -35,14 +35,18 @@ pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
     } else if dashless {
         say("\nThe command stands behind `--`: awf-bpf exec [FLAGS] -- CMD [ARGS]...\n");
     }
-    ExitCode::from(if is(&["check", "doctor", "gc", "version"]) { EXIT_USAGE } else { EXIT_SETUP })
+    ExitCode::from(if is(&["check", "detach", "doctor", "gc", "ps", "version"]) {
+        EXIT_USAGE
+    } else {
+        EXIT_SETUP
+    })
 }
 
 /// The subcommand that the first word was probably meant as.
 fn subcommand(argv: &[OsString]) -> Option<&'static str> {
     let typed = argv.get(1)?.to_str()?;
     let distance = |known: &&str| strsim::osa_distance(typed, known);
-    ["exec", "run", "check", "doctor", "gc", "version", "help"]
+    ["exec", "run", "attach", "check", "detach", "doctor", "gc", "version", "help"]
         .into_iter()
         .find(|known| (1..=2).contains(&distance(known)) && typed.len() > 2)
 }
@@ -86,7 +90,13 @@ fn elsewhere(cli: &Cli) -> Vec<String> {
         None => of_exec(&cli.exec),
         Some(Command::Exec(args)) => of_exec(args),
         Some(Command::Check(args)) => check::read(args).err().unwrap_or_default(),
-        Some(Command::Doctor(_) | Command::Gc | Command::Version(_)) => Vec::new(),
+        Some(Command::Attach(args)) => {
+            let errors = resolve_attach(args, &args.read()).err().map_or(Vec::new(), |errors| errors.0);
+            errors.iter().map(ToString::to_string).collect()
+        }
+        Some(
+            Command::Detach(_) | Command::Ps(_) | Command::Doctor(_) | Command::Gc | Command::Version(_),
+        ) => Vec::new(),
     }
 }
 

@@ -58,6 +58,11 @@ pub enum ConfigError {
          whole host with --allow-domains"
     )]
     UrlsNeedTls { place: Place, text: String },
+    #[error(
+        "{what}: `attach` cannot look into TLS, because programs that run already do not trust a CA of this run; start \
+         them with `awf-bpf exec`, or allow whole hosts with --allow-domains"
+    )]
+    AttachTls { what: String },
     #[error("{flag} is about {about}; {remedy}")]
     TlsUnused { flag: &'static str, about: &'static str, remedy: &'static str },
     #[error("--ssl-bump is --tls on, and --tls says {0}; leave one of the two out")]

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod args;
+mod attach;
 mod compat;
 mod deadlines;
 mod env;
@@ -33,6 +34,7 @@ mod values;
 mod tests;
 
 pub use args::ExecArgs;
+pub use attach::{AttachArgs, AttachTo, ResolvedAttach, resolve_attach};
 pub use deadlines::Deadlines;
 pub use env::{EnvPlan, RunFacts};
 pub use error::{ConfigError, ConfigErrors};

@@ -14,7 +14,10 @@ use super::spec::SelfTest;
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Connects to each address; each must answer with the nonce and keep its name.
-pub(super) fn run(test: &SelfTest) -> Result<(), JailError> {
+///
+/// # Errors
+/// Names the address, and what came of it.
+pub fn run(test: &SelfTest) -> Result<(), JailError> {
     test.addresses.iter().try_for_each(|address| probe(*address, &test.nonce))
 }
 

@@ -71,6 +71,8 @@ pub enum SessionError {
     Listener(#[source] io::Error),
     #[error("the command's network did not reach the proxy: {0}; nothing was run")]
     SelfTest(String),
+    #[error(transparent)]
+    Attached(Box<super::attach::AttachError>),
     #[error("waiting for the command: {0}")]
     Wait(#[source] io::Error),
 }

@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{bpffs, error::SessionError, state};
+use super::{attach, bpffs, error::SessionError, state};
 use crate::{
     bpf::{Kernel, Places, Programs},
     cgroup::{
@@ -193,10 +193,12 @@ impl Drop for Ground {
 pub(super) fn reap() -> Result<Reaped, SessionError> {
     let found = state::find()?;
     let mut reaped = Reaped { living: found.living, ..Reaped::default() };
+    reaped.unknown = found.unknown;
     for run in found.dead {
         let id = run.id.clone();
         match reap_one(run) {
-            Ok(()) => reaped.cleared.push(id),
+            Ok(true) => reaped.cleared.push(id),
+            Ok(false) => reaped.refusing.push(id),
             Err(e) => {
                 log::error!("run {id}: {e}");
                 reaped.failed.push(id);
@@ -212,9 +214,17 @@ pub struct Reaped {
     pub cleared: Vec<String>,
     pub failed: Vec<String>,
     pub living: usize,
+    /// Attached runs without a daemon whose processes live, and have no network.
+    pub refusing: Vec<String>,
+    /// Whose state this awf-bpf cannot read.
+    pub unknown: Vec<String>,
 }
 
-fn reap_one(run: state::DeadRun) -> Result<(), SessionError> {
+/// `false`: it stays, for the sake of those that it keeps from the network.
+fn reap_one(run: state::DeadRun) -> Result<bool, SessionError> {
+    if let Some(bytes) = run.attached()? {
+        return attach::reap(run, &bytes).map_err(|e| SessionError::Attached(Box::new(e)));
+    }
     if let Some(dir) = run.cgroup.as_deref().filter(|dir| is_ours(dir, &run.id)) {
         cgroup::kill(dir, PATIENCE)?;
         bpffs::remove_pins(&bpffs::directory()?.join(&run.id)).map_err(SessionError::Detach)?;
@@ -223,7 +233,8 @@ fn reap_one(run: state::DeadRun) -> Result<(), SessionError> {
             cgroup::remove_beside(path, PATIENCE)?;
         }
     }
-    Ok(run.remove()?)
+    run.remove()?;
+    Ok(true)
 }
 
 /// The path comes from a file: only a run's own cgroup is ever killed.

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod bpffs;
+pub mod control;
 mod diagnosis;
 mod error;
 mod front;

@@ -20,6 +20,12 @@ pub const STATE: &str = "/run/awf-bpf";
 const UNBORN: &str = ".new-";
 /// How often a run may be taken for dead while it is being made.
 const BIRTHS: u32 = 100;
+/// How the state is written. Another number is another awf-bpf's, and none of our business.
+const FORMAT: &str = "1";
+/// The file that says so. Without it a run is being made, or is of before there was one.
+const FORMAT_FILE: &str = "format";
+/// The file that only attached runs have.
+const ATTACHED: &str = "attached.json";
 
 /// Why the state of a run could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +36,10 @@ pub enum StateError {
     NotPrivate { path: PathBuf, uid: u32, mode: u32 },
     #[error("mounting bpffs on {path}: {source}")]
     MountBpffs { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} is of format {found:?}, which this awf-bpf does not know; the awf-bpf that made it clears it"
+    )]
+    Format { path: PathBuf, found: String },
     #[error("reading random bytes: {0}")]
     Random(#[source] io::Error),
 }
@@ -91,6 +101,7 @@ impl RunState {
         make_private(&unborn)?;
         let lock = open_lock(&unborn, true)?;
         let failed = |source| StateError::Path { path: unborn.clone(), source };
+        fs::write(unborn.join(FORMAT_FILE), FORMAT).map_err(failed)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed(e.into()))?;
         fs::rename(&unborn, &dir).map_err(failed)?;
         Ok((dir, lock))
@@ -123,6 +134,24 @@ impl RunState {
         fs::write(&path, bytes).map_err(|source| StateError::Path { path, source })
     }
 
+    /// The run's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes down what an attached run is. Whoever reads it reads all of it, or what it was before.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that could not be written.
+    pub fn note_attached(&self, bytes: &[u8]) -> Result<(), StateError> {
+        let (path, new) = (self.dir.join(ATTACHED), self.dir.join(".attached.new"));
+        fs::write(&new, bytes)
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(|source| StateError::Path { path, source })
+    }
+
     /// Removes the state: nothing of the run is left.
     ///
     /// # Errors
@@ -145,6 +174,15 @@ pub struct DeadRun {
 }
 
 impl DeadRun {
+    /// What [`RunState::note_attached`] wrote; `None`: it is no attached run.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read.
+    pub fn attached(&self) -> Result<Option<Vec<u8>>, StateError> {
+        attached(&self.dir)
+    }
+
     /// Removes its state, after all else of it is gone.
     ///
     /// # Errors
@@ -160,6 +198,8 @@ impl DeadRun {
 pub struct Found {
     pub dead: Vec<DeadRun>,
     pub living: usize,
+    /// Of formats that this awf-bpf does not know.
+    pub unknown: Vec<String>,
 }
 
 /// Looks for runs whose owner is gone.
@@ -182,12 +222,87 @@ pub fn find() -> Result<Found, StateError> {
         if !is_id(id) {
             continue;
         }
+        if check_format(&entry.path()).is_err() {
+            found.unknown.push(id.to_owned());
+            continue;
+        }
         match dead_run(entry.path(), id, unborn) {
             Some(run) => found.dead.push(run),
             None => found.living += 1,
         }
     }
     Ok(found)
+}
+
+/// A run that was looked for by its name.
+#[derive(Debug)]
+pub enum Life {
+    /// In this directory.
+    Living(PathBuf),
+    Dead(DeadRun),
+}
+
+impl Life {
+    /// As [`DeadRun::attached`].
+    ///
+    /// # Errors
+    ///
+    /// As [`DeadRun::attached`].
+    pub fn attached(&self) -> Result<Option<Vec<u8>>, StateError> {
+        match self {
+            Self::Living(dir) => attached(dir),
+            Self::Dead(run) => run.attached(),
+        }
+    }
+}
+
+/// Looks for run `id`; `None`: there is none.
+///
+/// # Errors
+///
+/// When it is of a format that is not known.
+pub fn look(id: &str) -> Result<Option<Life>, StateError> {
+    let dir = Path::new(STATE).join(id);
+    if !is_id(id) || !dir.is_dir() {
+        return Ok(None);
+    }
+    check_format(&dir)?;
+    Ok(Some(dead_run(dir.clone(), id, false).map_or(Life::Living(dir), Life::Dead)))
+}
+
+/// The names of all runs, dead ones too.
+///
+/// # Errors
+///
+/// When the state directory cannot be read; that it does not exist is not an error.
+pub fn ids() -> Result<Vec<String>, StateError> {
+    let entries = match fs::read_dir(STATE) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|source| StateError::Path { path: STATE.into(), source })?,
+    };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut ids: Vec<_> = names.filter(|name| is_id(name)).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+fn attached(dir: &Path) -> Result<Option<Vec<u8>>, StateError> {
+    let path = dir.join(ATTACHED);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StateError::Path { path, source }),
+    }
+}
+
+fn check_format(dir: &Path) -> Result<(), StateError> {
+    let path = dir.join(FORMAT_FILE);
+    match fs::read_to_string(&path) {
+        Ok(found) if found.trim() == FORMAT => Ok(()),
+        Ok(found) => Err(StateError::Format { path: dir.into(), found: found.chars().take(40).collect() }),
+        // Not being able to look says nothing: the lock decides.
+        Err(_) => Ok(()),
+    }
 }
 
 /// `None`: its owner lives, or it is being reaped by another process.
@@ -275,67 +390,4 @@ pub fn new_id() -> Result<String, StateError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A run's directory, with or without its lock.
-    fn run_dir(name: &str, lock: bool) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("awf-state-{}-{name}", std::process::id()));
-        make_private(&dir).unwrap();
-        if lock {
-            open_lock(&dir, true).unwrap();
-        }
-        dir
-    }
-
-    #[test]
-    fn a_run_is_dead_when_nobody_holds_its_lock_or_it_has_none() {
-        let (dir, bare) = (run_dir("free", true), run_dir("bare", false));
-        let held = open_lock(&dir, false).unwrap();
-        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
-        assert!(dead_run(dir.clone(), "0123456789ab", false).is_none(), "its owner lives");
-        drop(held);
-        assert!(dead_run(dir.clone(), "0123456789ab", false).is_some());
-        assert!(dead_run(bare.clone(), "0123456789ab", false).is_some(), "without a lock nobody lives");
-        assert!(dead_run(bare.clone(), "0123456789ab", true).is_none(), "it is being made");
-        remove_dir(&dir).unwrap();
-        remove_dir(&bare).unwrap();
-    }
-
-    /// What sweeps while others begin must not make them fail.
-    #[test]
-    fn a_run_that_is_being_made_survives_being_swept() {
-        use std::sync::atomic::{AtomicBool, Ordering};
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    let unborn = |run: &DeadRun| run.dir.to_string_lossy().contains(UNBORN);
-                    let dead = find().unwrap().dead.into_iter().filter(unborn);
-                    dead.for_each(|run| run.remove().unwrap());
-                }
-            });
-            let runs: Vec<_> =
-                (0..2000).map(|_| new_id().and_then(RunState::create).and_then(RunState::remove)).collect();
-            done.store(true, Ordering::Relaxed);
-            runs.into_iter().for_each(|run| run.unwrap());
-        });
-    }
-
-    /// Whoever cannot look (no descriptor left, say) must not take the owner for dead and kill a living run.
-    #[test]
-    fn a_lock_that_cannot_be_opened_says_nothing_of_its_owner() {
-        let dir = run_dir("unreadable", false);
-        std::os::unix::fs::symlink("/dev/null", dir.join("lock")).unwrap();
-        assert!(dead_run(dir.clone(), "0123456789ab", false).is_none());
-        remove_dir(&dir).unwrap();
-    }
-
-    /// The bpffs is unmounted under an exclusive lock: never while a run lives or begins.
-    #[test]
-    fn a_living_run_keeps_the_bpffs() {
-        let run = RunState::create(new_id().unwrap()).unwrap();
-        assert!(lock_any(FlockOperation::NonBlockingLockExclusive).is_err());
-        run.remove().unwrap();
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ pub mod async_fd;
 #[cfg(not(awf_fuzz))]
 pub mod birth;
 pub mod clone;
+pub mod environment;
 pub mod exec;
 pub mod fork;
 pub mod ifaddrs;

@@ -5,15 +5,32 @@
 //! start   caller forks the daemon, and waits for its word on a pipe
 //! daemon  state, lock -> cgroups -> listeners -> programs, links pinned; nothing is allowed -> self-test
 //!         -> the processes are moved in -> their old sockets are cut -> the policy is opened -> ready
-//! end     `detach`, or the last process ended: servers end -> moved back -> detached -> removed
+//! end     `detach`, or the last process ended: moved back -> detached -> servers end -> removed
 //! death   the pinned links refuse everything, until `awf-bpf detach` takes them away
 //! ```
 
+mod daemon;
+mod destroy;
+mod end;
 mod error;
+mod ground;
+mod place;
 mod plan;
+pub mod probe;
+mod procs;
+mod record;
+mod serve;
+mod sockets;
+mod tree;
+pub mod unit;
+mod watch;
+mod word;
 
+pub(super) use end::reap;
 pub use error::AttachError;
-pub use plan::{AttachPlan, Attached, Detached, OldSocket, OldSockets, OnFailure, Process, RunInfo, Target};
+pub use plan::{AttachPlan, Attached, Detached, OldSocket, OldSockets, OnFailure, RunInfo, Target};
+
+use super::state;
 
 /// Attaches `plan.target` and returns when its policy is open. A daemon goes on from here; nothing of this process is
 /// needed any more, and it keeps none of its descriptors.
@@ -22,11 +39,20 @@ pub use plan::{AttachPlan, Attached, Detached, OldSocket, OldSockets, OnFailure,
 ///
 /// # Errors
 ///
-/// Names the step that failed. With [`OnFailure::Undo`] nothing of it is left then. With [`OnFailure::Refuse`] what was to
-/// be attached has no network from the moment that its processes were to be moved, until `detach`.
+/// Names the step that failed. With [`OnFailure::Undo`] nothing of it is left then, but if the daemon died
+/// ([`AttachError::Died`]). With [`OnFailure::Refuse`], or then, what was to be attached has no network from the moment that
+/// its processes were to be moved, until `detach`.
 pub fn start(plan: AttachPlan) -> Result<Attached, AttachError> {
-    let _ = plan;
-    Err(AttachError::NoFork(std::io::ErrorKind::Unsupported.into()))
+    if !rustix::process::geteuid().is_root() {
+        return Err(AttachError::NotRoot);
+    }
+    let id = state::new_id()?;
+    let patience = plan.patience;
+    super::reap_quietly();
+    let pipe = daemon::start(plan, &id)?;
+    let (ready, notes) = word::listen(pipe, &id, patience)?;
+    let word::Ready { audit, processes, old_sockets } = ready;
+    Ok(Attached { id, audit, processes, old_sockets, notes })
 }
 
 /// Ends run `id`, its daemon dead or alive: no policy holds for its processes any more, and none is killed.
@@ -35,14 +61,14 @@ pub fn start(plan: AttachPlan) -> Result<Attached, AttachError> {
 ///
 /// Names what could not be undone; it stays, enforcement included.
 pub fn detach(id: &str) -> Result<Detached, AttachError> {
-    Err(AttachError::NoRun(id.to_owned()))
+    end::detach(id)
 }
 
 /// Every attached run of this machine, dead ones too.
 ///
 /// # Errors
 ///
-/// When the state directory cannot be read.
+/// When the state directory, or the state of a run, cannot be read.
 pub fn list() -> Result<Vec<RunInfo>, AttachError> {
-    Ok(Vec::new())
+    end::list()
 }

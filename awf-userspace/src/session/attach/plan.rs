@@ -8,7 +8,11 @@ use std::{
 };
 
 use crate::{
-    audit::Invoker, config::Deadlines, policy::Policy, resolve::NameServer, upstream_proxy::UpstreamProxies,
+    audit::Invoker,
+    config::Deadlines,
+    policy::{Policy, live::Process},
+    resolve::NameServer,
+    upstream_proxy::UpstreamProxies,
 };
 
 /// Everything about an attached run that is known before it starts.
@@ -82,15 +86,6 @@ impl fmt::Display for Target {
             }
         }
     }
-}
-
-/// A process, told from later ones of the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Process {
-    /// The thread group, as seen from the initial pid namespace.
-    pub tgid: u32,
-    /// In clock ticks since boot: the 22nd field of /proc/PID/stat (proc_pid_stat(5)).
-    pub started: u64,
 }
 
 /// What becomes of sockets that the processes had before.

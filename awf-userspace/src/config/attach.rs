@@ -1,0 +1,215 @@
+//! `awf-bpf attach`: from what was typed to what is to be attached. The policy and the network are `exec`'s; of a
+//! sandbox there is none.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+
+use super::{
+    ConfigError, ConfigErrors, Deadlines, ExecArgs, Inputs, LogLevel, Notice, PolicyArgs, TlsMode, file,
+    name_servers, rules, upstream, upstream::ProxyText,
+};
+use crate::{audit::Invoker, policy::Policy, resolve::NameServer, upstream_proxy::UpstreamProxies};
+
+/// The flags of `attach`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(group = ArgGroup::new("target").required(true).args(["pid", "cgroup", "unit"]))]
+pub struct AttachArgs {
+    /// A process and its descendants. They are moved to a cgroup of their own, and back by `detach`.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Target")]
+    pub pid: Option<u32>,
+
+    /// All that is in a cgroup (v2), now and later: /sys/fs/cgroup/system.slice/x.service.
+    #[arg(long, value_name = "DIR", help_heading = "Target")]
+    pub cgroup: Option<PathBuf>,
+
+    /// All that a unit of systemd runs: x.service.
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub unit: Option<String>,
+
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+
+    /// As in exec.
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub dns_servers: Vec<String>,
+
+    /// As in exec.
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "https://dns.google/dns-query",
+        help_heading = "Policy")]
+    pub dns_over_https: Option<String>,
+
+    /// As in exec.
+    #[arg(long, value_name = "NAME=TIME[,...]", help_heading = "Policy")]
+    pub deadline: Vec<String>,
+
+    /// As in exec.
+    #[arg(long, value_name = "URL", help_heading = "Policy")]
+    pub upstream_proxy: Option<ProxyText>,
+
+    /// As in exec.
+    #[arg(long, value_name = "LIST", help_heading = "Policy")]
+    pub upstream_no_proxy: Vec<String>,
+
+    /// As in exec.
+    #[arg(long, value_name = "FILE", help_heading = "Policy")]
+    pub upstream_proxy_auth_file: Option<PathBuf>,
+
+    /// Let sockets go on that the processes had before. What they send and receive passes the firewall by.
+    #[arg(long, help_heading = "Target")]
+    pub keep_sockets: bool,
+
+    /// How much is said on stderr, and in the daemon's log.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t, help_heading = "Output")]
+    pub log_level: LogLevel,
+
+    /// Where audit.jsonl and the daemon's log (awf-bpf.log) are written. Default: /var/log/awf-bpf/ID.
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub audit_dir: Option<PathBuf>,
+
+    /// Print the run's id alone, and errors.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+
+    /// Only exec has it.
+    #[arg(long, value_enum, hide = true)]
+    pub tls: Option<TlsMode>,
+
+    /// Only exec has it.
+    #[arg(long, hide = true)]
+    pub ssl_bump: bool,
+}
+
+/// Whom to attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttachTo {
+    Pid(u32),
+    Cgroup(PathBuf),
+    Unit(String),
+}
+
+/// What was typed, understood.
+#[derive(Clone, Debug)]
+pub struct ResolvedAttach {
+    pub to: AttachTo,
+    pub policy: Policy,
+    /// `None` is the host's own configuration.
+    pub name_servers: Option<Vec<NameServer>>,
+    pub deadlines: Deadlines,
+    pub upstream_proxies: UpstreamProxies,
+    pub audit_dir: Option<PathBuf>,
+    /// Who called sudo.
+    pub invoker: Option<Invoker>,
+    pub keep_sockets: bool,
+    pub notices: Vec<Notice>,
+}
+
+impl AttachArgs {
+    /// The same words as `exec`'s.
+    fn as_exec(&self) -> ExecArgs {
+        ExecArgs {
+            policy: self.policy.clone(),
+            dns_servers: self.dns_servers.clone(),
+            dns_over_https: self.dns_over_https.clone(),
+            deadline: self.deadline.clone(),
+            upstream_proxy: self.upstream_proxy.clone(),
+            upstream_no_proxy: self.upstream_no_proxy.clone(),
+            upstream_proxy_auth_file: self.upstream_proxy_auth_file.clone(),
+            ..ExecArgs::default()
+        }
+    }
+
+    /// Reads what they name.
+    #[must_use]
+    pub fn read(&self) -> Inputs {
+        Inputs::read(&self.as_exec())
+    }
+}
+
+/// Makes a plan of what was typed.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn resolve_attach(args: &AttachArgs, inputs: &Inputs) -> Result<ResolvedAttach, ConfigErrors> {
+    let (mut errors, mut notices) = (Vec::new(), Vec::new());
+    let exec = args.as_exec();
+    let config = file::load(&args.policy, inputs, &mut errors);
+    let policy = rules::policy(&args.policy, &config, inputs, &mut errors);
+    notices.extend(rules::notices(&policy));
+    for (flag, given) in
+        [("--tls", args.tls.is_some_and(|mode| mode != TlsMode::Off)), ("--ssl-bump", args.ssl_bump)]
+    {
+        if given {
+            errors.push(ConfigError::AttachTls { what: flag.to_owned() });
+        }
+    }
+    if let Some(rule) = policy.secure_url_rule() {
+        errors.push(ConfigError::AttachTls { what: format!("{}: {:?}", rule.place(), rule.text()) });
+    }
+    let id_of = |name: &str| inputs.var(name).and_then(|value| value.to_str()?.parse().ok());
+    let resolved = ResolvedAttach {
+        to: match (args.pid, &args.cgroup, &args.unit) {
+            (Some(pid), ..) => AttachTo::Pid(pid),
+            (None, Some(path), _) => AttachTo::Cgroup(path.clone()),
+            (None, None, unit) => AttachTo::Unit(unit.clone().unwrap_or_default()),
+        },
+        policy,
+        name_servers: name_servers::servers(&exec, &config, &mut errors),
+        deadlines: Deadlines::read(&args.deadline, &mut errors),
+        upstream_proxies: upstream::proxies(&exec, inputs, &mut errors, &mut notices),
+        audit_dir: args.audit_dir.as_ref().and_then(|dir| std::path::absolute(dir).ok()),
+        invoker: id_of("SUDO_UID").zip(id_of("SUDO_GID")).map(|(uid, gid)| Invoker { uid, gid }),
+        keep_sockets: args.keep_sockets,
+        notices: Vec::new(),
+    };
+    if errors.is_empty() { Ok(ResolvedAttach { notices, ..resolved }) } else { Err(ConfigErrors(errors)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: AttachArgs,
+    }
+
+    fn resolved(words: &[&str]) -> Result<ResolvedAttach, Vec<String>> {
+        let words = [&["attach"], words].concat();
+        let args = Cli::try_parse_from(words).map_err(|e| vec![e.to_string()])?.args;
+        resolve_attach(&args, &Inputs::default())
+            .map_err(|errors| errors.0.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn one_target_and_no_more() {
+        assert_eq!(resolved(&["--pid", "7"]).unwrap().to, AttachTo::Pid(7));
+        assert_eq!(resolved(&["--unit", "x.service"]).unwrap().to, AttachTo::Unit("x.service".into()));
+        for wrong in [&["--pid", "0"][..], &["--pid", "x"], &[], &["--pid", "7", "--unit", "x"]] {
+            assert!(resolved(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn tls_is_not_for_who_runs_already() {
+        let words = [
+            "--pid",
+            "7",
+            "--tls",
+            "on",
+            "--allow-urls",
+            "https://x.test/a",
+            "-d",
+            "*",
+            "--deadline",
+            "x=1s",
+        ];
+        let errors = resolved(&words).unwrap_err();
+        assert_eq!(errors.len(), 4, "all at once: {errors:#?}");
+        assert!(errors.iter().filter(|error| error.contains("cannot look into TLS")).count() == 2);
+        assert!(resolved(&["--pid", "7", "--tls", "off", "-d", "x.test"]).is_ok());
+    }
+}

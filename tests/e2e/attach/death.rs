@@ -1,0 +1,219 @@
+//! Whatever of a run dies, and whenever: its processes have no network, until somebody says so.
+
+use std::{
+    io::Read as _,
+    net::{TcpListener, UdpSocket},
+    time::Duration,
+};
+
+use super::{Shell, assert_nothing_left, lab, runs};
+
+#[test]
+fn a_dead_daemon_refuses_everything_until_detach() {
+    let lab = lab();
+    let shell = Shell::start(&lab);
+    let run = shell.attach(&["-d", "allowed.test"]);
+    assert_eq!(shell.curl("", "allowed.test").code, 0);
+    run.kill_daemon();
+    let refused = |family: &str| {
+        let said = shell.curl(
+            &format!("{family} --resolve allowed.test:443:203.0.113.10,[2001:db8:2::10]"),
+            "allowed.test",
+        );
+        assert!(said.code != 0 && !said.text.contains("hello"), "{family}: {said:?}");
+        assert!(!said.text.contains("timed out"), "at once: {said:?}");
+    };
+    ["-4", "-6"].into_iter().for_each(refused);
+    let ps = run.ps().expect("it is listed");
+    assert!(ps["alive"] == false && ps["daemon"].is_null(), "{ps}");
+    lab.awf().subcommand(&["ps"]).ok().stdout_contains("DEAD: network refused");
+    // Clearing away what dead runs left must not give anybody the network.
+    lab.awf().subcommand(&["gc"]).ok().stderr_contains(&format!("`awf-bpf detach {}` gives it back", run.id));
+    lab.awf().run(&["true"]).ok();
+    ["-4", "-6"].into_iter().for_each(refused);
+    let id = run.id.clone();
+    run.detach().ok();
+    assert_eq!(shell.curl("", "denied.test").code, 0, "as before");
+    assert_nothing_left(&lab, &id);
+}
+
+#[test]
+fn gc_clears_a_dead_run_whose_processes_have_ended() {
+    let lab = lab();
+    let shell = Shell::start(&lab);
+    let run = shell.attach(&["-d", "allowed.test"]);
+    run.kill_daemon();
+    drop(shell);
+    let gc = lab.awf().subcommand(&["gc"]);
+    gc.ok().stdout_contains(&run.id);
+    assert_nothing_left(&lab, &run.id);
+}
+
+#[test]
+fn a_run_ends_with_its_last_process() {
+    let lab = lab();
+    let shell = Shell::start(&lab);
+    let run = shell.attach(&["-d", "allowed.test"]);
+    let daemon =
+        rustix::process::pidfd_open(run.daemon(), rustix::process::PidfdFlags::empty()).expect("it lives");
+    drop(shell);
+    assert!(harness::process::wait_readable(&daemon, Duration::from_secs(20)), "the daemon ends by itself");
+    assert_nothing_left(&lab, &run.id);
+}
+
+/// Ports of the proxy and the stub of a run, from the sockets of its daemon.
+fn listening(lab: &harness::Lab) -> Vec<u16> {
+    let tables = lab.machine().within(|| {
+        ["tcp", "tcp6", "udp", "udp6"]
+            .map(|name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}")))
+    });
+    let lines = tables
+        .into_iter()
+        .flat_map(|table| table.expect("read it").lines().skip(1).map(str::to_owned).collect::<Vec<_>>());
+    let port = |line: String| {
+        let fields: Vec<_> = line.split_ascii_whitespace().map(str::to_owned).collect();
+        // Listening, or a datagram socket without a peer.
+        (fields[3] == "0A" || fields[3] == "07")
+            .then(|| u16::from_str_radix(fields[1].rsplit(':').next()?, 16).ok())
+            .flatten()
+    };
+    let mut ports: Vec<_> = lines.filter_map(port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// The links lead to ports that nobody has any more: who takes them must not get what the processes say.
+#[test]
+fn who_takes_the_ports_of_a_dead_daemon_hears_nothing() {
+    let lab = lab();
+    let shell = Shell::start(&lab);
+    let run = shell.attach(&["-d", "allowed.test"]);
+    let ports = listening(&lab);
+    assert!(ports.len() >= 2, "the proxy's and the stub's: {ports:?}");
+    run.kill_daemon();
+    let (tcp, udp) = lab.machine().within(|| {
+        let each = |at: &str| ports.iter().map(move |port| format!("{at}:{port}")).collect::<Vec<_>>();
+        let addresses = [each("127.0.0.1"), each("[::1]")].concat();
+        let tcp: Vec<_> = addresses.iter().map(|at| TcpListener::bind(at).expect("take the port")).collect();
+        let udp: Vec<_> = addresses.iter().map(|at| UdpSocket::bind(at).expect("take the port")).collect();
+        (tcp, udp)
+    });
+    let script = "for at in 203.0.113.10 2001:db8:2::10; do exec 4<>/dev/tcp/$at/80 && echo 'CONNECTED' && echo leak >&4; done\n\
+        getent ahosts allowed.test && echo RESOLVED\n\
+        /usr/bin/python3 -c \"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('203.0.113.53', 53)); s.send(b'leak')\"\n";
+    let said = shell.sh(script);
+    assert!(!said.text.contains("CONNECTED") && !said.text.contains("RESOLVED"), "{said:?}");
+    for port in &ports {
+        let direct = format!(
+            "for at in 127.0.0.1 ::1 127.0.0.5; do exec 4<>/dev/tcp/$at/{port} && echo CONNECTED; done"
+        );
+        let said = shell.sh(&direct);
+        assert!(!said.text.contains("CONNECTED"), "{said:?}");
+    }
+    for listener in tcp {
+        listener.set_nonblocking(true).expect("set it");
+        if let Ok((mut stream, from)) = listener.accept() {
+            let mut text = String::new();
+            let _ = stream.read_to_string(&mut text);
+            panic!("{from} came with {text:?}");
+        }
+    }
+    for socket in udp {
+        socket.set_nonblocking(true).expect("set it");
+        let heard = socket.recv_from(&mut [0; 512]);
+        assert!(heard.is_err(), "{heard:?}");
+    }
+    run.detach().ok();
+}
+
+/// What was sent before the listener went, and is sent again after: a SYN, and the next query of a connected socket.
+#[test]
+fn what_was_on_its_way_when_the_daemon_died_does_not_reach_who_comes_next() {
+    let lab = lab();
+    let shell = Shell::start(&lab);
+    let run = shell.attach(&["-d", "allowed.test"]);
+    let ports = listening(&lab);
+    // Connected while the stub lives, used when it is dead.
+    let script = "import socket, time, os\n\
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('203.0.113.53', 53))\n\
+        open('connected', 'w').close()\n\
+        while not os.path.exists('squatted'): time.sleep(0.01)\n\
+        try:\n  s.send(b'leak')\nexcept OSError as e: print(e)\n\
+        print('tried')\n";
+    let work = lab.dir().work();
+    lab.dir().file("late.py", script);
+    let order = shell.order(&format!("cd {} && /usr/bin/python3 late.py", work.display()));
+    wait_for(&work.join("connected"));
+    run.kill_daemon();
+    let udp: Vec<_> = lab.machine().within(|| {
+        let bind = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).expect("take the port");
+        ports.iter().map(bind).collect()
+    });
+    std::fs::write(work.join("squatted"), "").expect("say so");
+    shell.process.wait_for_stdout(&format!("done {order}."), super::SOON);
+    for socket in udp {
+        socket.set_nonblocking(true).expect("set it");
+        let heard = socket.recv_from(&mut [0; 512]);
+        assert!(heard.is_err(), "{heard:?}");
+    }
+    run.detach().ok();
+}
+
+/// Waits for a file that a program makes.
+#[track_caller]
+pub(super) fn wait_for(path: &std::path::Path) {
+    let end = std::time::Instant::now() + super::SOON;
+    while !path.exists() {
+        assert!(std::time::Instant::now() < end, "{} is not there", path.display());
+        std::thread::yield_now();
+    }
+}
+
+/// Killed after each of its steps, the daemon leaves the processes as they were, or without a network; never moved and
+/// free. Needs a debug build of awf-bpf.
+#[test]
+fn sigkill_at_each_step_of_the_start_never_leaves_a_moved_process_free() {
+    let steps = ["daemon", "state", "listeners", "programs", "serving", "tested", "moved", "sockets", "open"];
+    for step in steps {
+        let lab = lab();
+        let shell = Shell::start(&lab);
+        let run = lab.awf().outer_env("AWF_BPF_TEST_DIE_AT", step);
+        let audit = run.audit_dir().to_str().expect("UTF-8").to_owned();
+        let pid = shell.pid().to_string();
+        let out = run.subcommand(&["attach", "--audit-dir", &audit, "--pid", &pid, "-d", "allowed.test"]);
+        out.code(125).stderr_contains("the daemon died while it started");
+        let moved =
+            std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives").contains("awf-bpf-");
+        assert_eq!(moved, ["moved", "sockets", "open"].contains(&step), "{step}");
+        let reached = ["allowed.test", "denied.test"].map(|host| shell.curl("", host).code == 0);
+        assert_eq!(reached, [!moved; 2], "{step}");
+        lab.awf().subcommand(&["gc"]).ok();
+        assert_eq!(shell.curl("", "denied.test").code == 0, !moved, "{step}: gc gives nobody the network");
+        lab.awf().subcommand(&["detach", "--all"]).ok();
+        assert_eq!(shell.curl("", "denied.test").code, 0, "{step}");
+        assert_eq!(runs(&lab).len(), 0, "{step}");
+    }
+}
+
+#[test]
+fn a_start_that_fails_leaves_everything_as_it_was() {
+    let lab = lab();
+    let shell = Shell::start_as(&lab, &lab.bare().as_root());
+    // A socket that cannot be cut: it hears every frame of the machine.
+    let script = "setsid /usr/bin/python3 -c 'import socket, time; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 768); \
+        print(\"open\", flush=True); time.sleep(1000)' > packet & echo $! > pid; until grep -q open packet; do :; done";
+    shell.sh(&format!("cd {} && {script}", lab.dir().work().display()));
+    let pid = shell.pid().to_string();
+    let out = super::try_attach(&lab, &["--pid", &pid, "-d", "allowed.test"]);
+    out.code(125).stderr_contains("cannot be cut").stderr_contains("--keep-sockets");
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");
+    assert!(!cgroup.contains("awf-bpf-"), "{cgroup}");
+    assert_eq!(shell.curl("", "denied.test").code, 0);
+    assert_eq!(runs(&lab).len(), 0);
+    let run = shell.attach(&["-d", "allowed.test", "--keep-sockets"]);
+    run.out.stderr_contains("goes on past the firewall");
+    assert_ne!(shell.curl("", "denied.test").code, 0);
+    shell.sh(&format!("kill $(cat {}/pid)", lab.dir().work().display()));
+    run.detach().ok();
+}
