@@ -57,7 +57,8 @@ impl<'lab> Shell<'lab> {
     pub(super) fn start_as(lab: &'lab Lab, run: &Run<'_>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("shell-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let dir = lab.dir().file(&format!("{name}/ready"), "").parent().expect("a directory").to_owned();
+        let dir = lab.dir().work().join(name);
+        fs::create_dir(&dir).expect("make the shell's directory");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).expect("let the shell write there");
         tools::succeed(Command::new("mkfifo").args(["-m", "666"]).arg(dir.join("orders")));
         let script = "exec 3<>\"$0/orders\"; echo up; while read -r order <&3; do \
