@@ -353,7 +353,8 @@ fn is_old(dir: &Path) -> bool {
     age.is_some_and(|age| age > std::time::Duration::from_secs(60))
 }
 
-fn is_id(name: &str) -> bool {
+/// Whether a run may be called so.
+pub(super) fn is_id(name: &str) -> bool {
     name.len() == 12 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 

@@ -3,8 +3,11 @@
 use std::{
     io::Read as _,
     net::{TcpListener, UdpSocket},
+    process::Command,
     time::Duration,
 };
+
+use harness::tools;
 
 use super::{Shell, assert_nothing_left, lab, runs};
 
@@ -83,6 +86,18 @@ fn listening(lab: &harness::Lab) -> Vec<u16> {
     ports
 }
 
+/// Takes a port as soon as it can be had: the kernel closes the sockets of the dead in its own time.
+fn squat<T>(bind: impl Fn() -> std::io::Result<T>) -> T {
+    let end = std::time::Instant::now() + super::SOON;
+    loop {
+        match bind() {
+            Ok(socket) => return socket,
+            Err(e) => assert!(std::time::Instant::now() < end, "take the port: {e}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// The links lead to ports that nobody has any more: who takes them must not get what the processes say.
 #[test]
 fn who_takes_the_ports_of_a_dead_daemon_hears_nothing() {
@@ -92,11 +107,15 @@ fn who_takes_the_ports_of_a_dead_daemon_hears_nothing() {
     let ports = listening(&lab);
     assert!(ports.len() >= 2, "the proxy's and the stub's: {ports:?}");
     run.kill_daemon();
+    // What is left of connections keeps a port for a minute.
+    let forget =
+        || tools::succeed(Command::new(tools::require("ss")).args(["-K", "-t", "state", "time-wait"]));
+    lab.machine().within(forget);
     let (tcp, udp) = lab.machine().within(|| {
         let each = |at: &str| ports.iter().map(move |port| format!("{at}:{port}")).collect::<Vec<_>>();
         let addresses = [each("127.0.0.1"), each("[::1]")].concat();
-        let tcp: Vec<_> = addresses.iter().map(|at| TcpListener::bind(at).expect("take the port")).collect();
-        let udp: Vec<_> = addresses.iter().map(|at| UdpSocket::bind(at).expect("take the port")).collect();
+        let tcp: Vec<_> = addresses.iter().map(|at| squat(|| TcpListener::bind(at))).collect();
+        let udp: Vec<_> = addresses.iter().map(|at| squat(|| UdpSocket::bind(at))).collect();
         (tcp, udp)
     });
     let script = "for at in 203.0.113.10 2001:db8:2::10; do exec 4<>/dev/tcp/$at/80 && echo 'CONNECTED' && echo leak >&4; done\n\
@@ -147,7 +166,7 @@ fn what_was_on_its_way_when_the_daemon_died_does_not_reach_who_comes_next() {
     wait_for(&work.join("connected"));
     run.kill_daemon();
     let udp: Vec<_> = lab.machine().within(|| {
-        let bind = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).expect("take the port");
+        let bind = |port: &u16| squat(|| UdpSocket::bind(("127.0.0.1", *port)));
         ports.iter().map(bind).collect()
     });
     std::fs::write(work.join("squatted"), "").expect("say so");
@@ -201,19 +220,22 @@ fn a_start_that_fails_leaves_everything_as_it_was() {
     let lab = lab();
     let shell = Shell::start_as(&lab, &lab.bare().as_root());
     // A socket that cannot be cut: it hears every frame of the machine.
-    let script = "setsid /usr/bin/python3 -c 'import socket, time; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 768); \
-        print(\"open\", flush=True); time.sleep(1000)' > packet & echo $! > pid; until grep -q open packet; do :; done";
-    shell.sh(&format!("cd {} && {script}", lab.dir().work().display()));
+    let script = "import os, socket, time\ns = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 768)\n\
+        open('open', 'w').close()\nwhile not os.path.exists('close'): time.sleep(0.01)\n";
+    lab.dir().file("packet.py", script);
+    let work = lab.dir().work();
+    // Beside what the shell does for us.
+    shell.order(&format!("cd {}; /usr/bin/python3 packet.py", work.display()));
+    wait_for(&work.join("open"));
     let pid = shell.pid().to_string();
     let out = super::try_attach(&lab, &["--pid", &pid, "-d", "allowed.test"]);
     out.code(125).stderr_contains("cannot be cut").stderr_contains("--keep-sockets");
     let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");
     assert!(!cgroup.contains("awf-bpf-"), "{cgroup}");
-    assert_eq!(shell.curl("", "denied.test").code, 0);
     assert_eq!(runs(&lab).len(), 0);
     let run = shell.attach(&["-d", "allowed.test", "--keep-sockets"]);
     run.out.stderr_contains("goes on past the firewall");
+    lab.dir().file("close", "");
     assert_ne!(shell.curl("", "denied.test").code, 0);
-    shell.sh(&format!("kill $(cat {}/pid)", lab.dir().work().display()));
     run.detach().ok();
 }

@@ -76,7 +76,7 @@ fn attack(lab: &Lab, canary: &Canary, attach: bool) -> (String, bool) {
     for (name, text) in [("attacker.py", ATTACKER), ("passer.py", PASSER)] {
         lab.dir().file(name, text);
     }
-    let run = |name: &str| format!("cd {} && exec /usr/bin/python3 {name}", work.display());
+    let run = |name: &str| format!("cd {} && exec /usr/bin/python3 -u {name}", work.display());
     outside.order(&run("passer.py"));
     wait_for(&work.join("passes"));
     let order = shell.order(&run("attacker.py"));

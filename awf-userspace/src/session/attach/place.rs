@@ -133,12 +133,9 @@ fn in_this_network(pid: u32) -> Result<(), AttachError> {
     Err(AttachError::OtherNetwork { pid, comm })
 }
 
-/// The run of awf-bpf that `dir` is in.
+/// The run of awf-bpf that `dir` is in, or is the directory of.
 fn outer_run(dir: &Path) -> Option<String> {
-    let name = |dir: &Path| dir.file_name().map(|name| name.to_string_lossy().into_owned());
-    let own = |dir: &Path| name(dir)?.strip_prefix(cgroup::PREFIX).map(str::to_owned);
-    let below = |dir: &&Path| name(dir).is_some_and(|name| name == "agent");
-    dir.ancestors().filter(below).find_map(|agent| own(agent.parent()?)).or_else(|| attached_whole(dir))
+    dir.ancestors().find_map(tree::run_of).or_else(|| attached_whole(dir))
 }
 
 /// The run that was attached to a cgroup as a whole that `dir` is in.

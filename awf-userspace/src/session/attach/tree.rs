@@ -10,7 +10,7 @@ use super::{
     procs::{self, Stat},
     record::{AttachedState, Stray},
 };
-use crate::{cgroup, policy::live::Process};
+use crate::{cgroup, policy::live::Process, session::state};
 
 /// What is moved once is moved with all that it starts later: each round finds what was started before. So many rounds
 /// are only needed by who forks to get away.
@@ -149,16 +149,20 @@ fn existing(dir: &Path) -> PathBuf {
     dir.ancestors().find(|dir| dir.join("cgroup.procs").exists()).unwrap_or(dir).to_owned()
 }
 
+/// The run whose directory `dir` is.
+pub(super) fn run_of(dir: &Path) -> Option<String> {
+    let name = dir.file_name()?.to_str()?.strip_prefix(cgroup::PREFIX)?;
+    state::is_id(name).then(|| name.to_owned())
+}
+
 /// The name of another run below `dir`.
 pub(super) fn inner_run(dir: &Path) -> Option<String> {
     for entry in std::fs::read_dir(dir).ok()?.flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if let Some(id) = entry.file_name().to_string_lossy().strip_prefix(cgroup::PREFIX) {
-            return Some(id.to_owned());
-        }
-        if let Some(id) = inner_run(&entry.path()) {
+        let path = entry.path();
+        if let Some(id) = run_of(&path).or_else(|| inner_run(&path)) {
             return Some(id);
         }
     }
