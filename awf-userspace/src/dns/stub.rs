@@ -145,7 +145,7 @@ impl<A: Recorder> DnsStub<A> {
             }
         };
         let policy = self.policy_of(peer);
-        let host = !policy.host_grants().is_empty();
+        let host = policy.opens_host();
         match local::place(question.query.name(), &name, kind, host) {
             // Nothing was decided and nothing leaves: no record.
             Place::Loopback(records) => {

@@ -49,6 +49,7 @@ impl Builder {
             host: self.host,
             records: Records::default(),
             urls: Arc::new(self.urls),
+            also: Vec::new(),
         }
     }
 

@@ -24,9 +24,8 @@ impl<'a> Chosen<'a> {
 }
 
 impl Policy {
-    /// The parts of `name`; of a name that no rule is about, all of it is chosen.
-    #[must_use]
-    pub fn chosen<'a>(&self, name: &'a DomainName) -> Chosen<'a> {
+    /// [`Policy::chosen`] by these rules alone.
+    pub(super) fn chosen_alone<'a>(&self, name: &'a DomainName) -> Chosen<'a> {
         let text = name.as_str();
         let by_domain = self.allow.matching(name).map(|rule| rule.base().len());
         let by_record = self.records.base(name).map(|base| base.as_str().len());

@@ -27,6 +27,8 @@ pub struct Policy {
     pub(super) host: HostPorts,
     pub(super) records: Records,
     pub(super) urls: Arc<Urls>,
+    /// What each of these refuses is refused, too.
+    pub(super) also: Vec<Arc<Self>>,
 }
 
 impl Policy {
@@ -41,35 +43,34 @@ impl Policy {
     /// Adds this host's own addresses: a name may lead there by an address rule only, as with loopback.
     #[must_use]
     pub fn with_own_addresses(mut self, own: impl IntoIterator<Item = IpAddr>) -> Self {
-        self.own.extend(own.into_iter().map(|ip| ip.to_canonical()));
+        let own: Vec<_> = own.into_iter().map(|ip| ip.to_canonical()).collect();
+        for also in &mut self.also {
+            let narrower = Self::clone(also).with_own_addresses(own.iter().copied());
+            *also = Arc::new(narrower);
+        }
+        self.own.extend(own);
         self
     }
 
-    /// Whether nothing at all is allowed.
-    #[must_use]
-    pub fn allows_nothing(&self) -> bool {
+    /// [`Policy::allows_nothing`] by these rules alone.
+    pub(super) fn allows_nothing_alone(&self) -> bool {
         self.host_grants().is_empty() && self.allow.is_empty() && self.records.is_empty()
     }
 
-    /// Whether some rule is about more than this host's loopback, so that there may be names to resolve.
-    #[must_use]
-    pub fn may_resolve(&self) -> bool {
+    /// [`Policy::may_resolve`] by these rules alone.
+    pub(super) fn may_resolve_alone(&self) -> bool {
         !self.records.is_empty()
             || !self.allow.lines.is_empty()
             || self.allow.whole().any(|(_, rule)| rule.subject != Subject::Local)
     }
 
-    /// Whether some allow rule is about `port`. Without one, nothing that a connection to it could name or speak
-    /// would be allowed.
-    #[must_use]
-    pub fn knows_port(&self, port: u16) -> bool {
+    /// [`Policy::knows_port`] by these rules alone.
+    pub(super) fn knows_port_alone(&self, port: u16) -> bool {
         self.ports.contains(&port)
     }
 
-    /// Whether the command may reach `target`. For a name this says nothing of its addresses:
-    /// [`Policy::may_dial`] is asked for each before it is dialled.
-    #[must_use]
-    pub fn judge(&self, target: &Target<'_>) -> Verdict {
+    /// [`Policy::judge`] by these rules alone.
+    pub(super) fn judge_alone(&self, target: &Target<'_>) -> Verdict {
         let verdict = self.judge_local(target).unwrap_or_else(|| self.judge_host(target));
         match &verdict {
             Verdict::Allow(_) if target.protocol == Protocol::Other => {
@@ -114,9 +115,8 @@ impl Policy {
         rules.find(|rule| rule.service().allows(port, protocol)).map(|rule| rule.to_string())
     }
 
-    /// Whether some port and protocol of `name` is allowed, that is whether the name may be resolved.
-    #[must_use]
-    pub fn judge_name(&self, name: &DomainName) -> Verdict {
+    /// [`Policy::judge_name`] by these rules alone.
+    pub(super) fn judge_name_alone(&self, name: &DomainName) -> Verdict {
         if let Some(verdict) = self.judge_local_name(name) {
             return verdict;
         }
@@ -138,13 +138,8 @@ impl Policy {
         })
     }
 
-    /// Whether an address that an allowed name resolved to (or an allowed literal) may be dialled.
-    ///
-    /// # Errors
-    /// The refusal: a block rule covers it, or it is not a public address (or is this host's own) and no
-    /// allow rule of addresses covers this port of it. A metadata service must be named alone (`/32`,
-    /// `/128`): no network that happens to contain it opens it.
-    pub fn may_dial(&self, ip: IpAddr, port: u16) -> Result<(), Denied> {
+    /// [`Policy::may_dial`] by these rules alone.
+    pub(super) fn may_dial_alone(&self, ip: IpAddr, port: u16) -> Result<(), Denied> {
         let ip = ip.to_canonical();
         if let Some(rule) = self.blocking_ip(ip, port) {
             return Err(explain::blocked(ip, Hit::Rule(rule)));
@@ -152,14 +147,11 @@ impl Policy {
         if AddressClass::of(ip).is_global() && !self.is_own(ip) {
             return Ok(());
         }
-        self.may_dial_own(ip, port)
+        self.may_dial_own_alone(ip, port)
     }
 
-    /// Whether an address that is not public, or is this host's own, may be dialled: by an address rule only.
-    ///
-    /// # Errors
-    /// As [`Policy::may_dial`].
-    pub fn may_dial_own(&self, ip: IpAddr, port: u16) -> Result<(), Denied> {
+    /// [`Policy::may_dial_own`] by these rules alone.
+    pub(super) fn may_dial_own_alone(&self, ip: IpAddr, port: u16) -> Result<(), Denied> {
         let ip = ip.to_canonical();
         if let Some(rule) = self.blocking_ip(ip, port) {
             return Err(explain::blocked(ip, Hit::Rule(rule)));
@@ -170,14 +162,10 @@ impl Policy {
         Err(explain::forbidden(ip, port, AddressClass::of(ip)))
     }
 
-    /// As [`Policy::may_dial`], of an address that no name stands for: URL rules for an address open it for requests
-    /// that name it, which are judged, and not for names that lead there.
-    ///
-    /// # Errors
-    /// As [`Policy::may_dial`].
-    pub fn may_dial_literal(&self, ip: IpAddr, port: u16) -> Result<(), Denied> {
+    /// [`Policy::may_dial_literal`] by these rules alone.
+    pub(super) fn may_dial_literal_alone(&self, ip: IpAddr, port: u16) -> Result<(), Denied> {
         let about = |rule: &Rule| rule.for_urls && rule.service.allows_port(port);
-        match self.may_dial(ip, port) {
+        match self.may_dial_alone(ip, port) {
             Err(denied) if denied.reason == Reason::ForbiddenAddress && self.matching_ip(ip).any(about) => {
                 Ok(())
             }
@@ -185,12 +173,12 @@ impl Policy {
         }
     }
 
-    /// Whether some port of `ip` may be dialled, that is whether the answer to a DNS query may name it.
-    #[must_use]
-    pub fn may_answer(&self, ip: IpAddr) -> bool {
+    /// [`Policy::may_answer`] by these rules alone.
+    pub(super) fn may_answer_alone(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         let public = AddressClass::of(ip).is_global() && !self.is_own(ip);
-        let may = |rule: &Rule| rule.service.allowed_ports().iter().any(|&p| self.may_dial(ip, p).is_ok());
+        let may =
+            |rule: &Rule| rule.service.allowed_ports().iter().any(|&p| self.may_dial_alone(ip, p).is_ok());
         public || self.matching_ip(ip).filter(|rule| !rule.for_urls).any(may)
     }
 

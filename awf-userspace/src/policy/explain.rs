@@ -50,7 +50,7 @@ fn wrong_service(target: &Target<'_>, rule: Hit<'_>) -> Denied {
 
 /// No allow rule matches the name.
 pub(super) fn unknown_name(policy: &Policy, name: &DomainName) -> Denied {
-    let (rule, message) = if policy.allows_nothing() {
+    let (rule, message) = if policy.allows_nothing_alone() {
         (None, format!("{name} is not allowed: the policy allows nothing"))
     } else if let Some(rule) = policy.allow.neighbour(name) {
         (Some(rule.text()), format!("{name} is not allowed: the rule {rule} does not match it"))

@@ -105,15 +105,13 @@ impl Policy {
         self.allow.whole().filter_map(|(_, rule)| rule.names_loopback()).collect()
     }
 
-    /// The open ports of the host's loopback; one may come twice.
-    pub fn host_ports(&self) -> impl Iterator<Item = u16> {
+    /// [`Policy::host_ports`] by these rules alone.
+    pub(super) fn host_ports_alone(&self) -> impl Iterator<Item = u16> {
         self.host.grants.iter().flat_map(|grant| grant.ports.clone())
     }
 
-    /// The addresses to dial for `host`, if it means the host's loopback and `port` of that is open: the family that
-    /// was asked for first. A name that resolves to loopback does not mean it.
-    #[must_use]
-    pub fn host_addresses(&self, host: &Host, port: u16) -> Option<[IpAddr; 2]> {
+    /// [`Policy::host_addresses`] by these rules alone.
+    pub(super) fn host_addresses_alone(&self, host: &Host, port: u16) -> Option<[IpAddr; 2]> {
         let open = is_local(host) && self.host.grant(port).is_some();
         if !open || self.blocking_local(host, port).is_some() {
             return None;

@@ -20,6 +20,7 @@ mod index;
 mod lines;
 pub mod live;
 pub mod name;
+mod narrow;
 mod nearest;
 mod outline;
 mod parse;

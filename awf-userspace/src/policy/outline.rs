@@ -41,8 +41,10 @@ impl Policy {
             format!("allow-url  {rule}{notes}")
         });
         let nothing =
-            self.allows_nothing().then(|| "allow      nothing: the command has no network".to_owned());
-        rules.chain(urls).chain(host).chain(records).chain(nothing).collect()
+            self.allows_nothing_alone().then(|| "allow      nothing: the command has no network".to_owned());
+        let own = rules.chain(urls).chain(host).chain(records).chain(nothing);
+        let also = self.also.iter().flat_map(|also| also.shown(most));
+        own.chain(also.map(|line| format!("narrowed by: {line}"))).collect()
     }
 
     /// The rules that a reader should hear something about, with [`Rule::notes`], in the order given.

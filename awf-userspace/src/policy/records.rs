@@ -167,10 +167,8 @@ impl Policy {
         &self.records.all
     }
 
-    /// Whether the records of type `kind` (its IANA number) of `name` may be asked for; not for addresses and
-    /// what belongs to them, of which [`Policy::judge_name`] decides.
-    #[must_use]
-    pub fn judge_record(&self, name: &DomainName, kind: u16) -> Verdict {
+    /// [`Policy::judge_record`] by these rules alone.
+    pub(super) fn judge_record_alone(&self, name: &DomainName, kind: u16) -> Verdict {
         if let Some(rule) = self.block.matching(name).find(|rule| rule.service().port.is_none()) {
             return Verdict::Deny(explain::blocked(name, rule));
         }
@@ -178,7 +176,7 @@ impl Policy {
             return Verdict::Allow(Allowed { rule: Arc::clone(&rule.text) });
         }
         let near = self.records.matching(name).next();
-        match self.judge_name(name) {
+        match self.judge_name_alone(name) {
             Verdict::Deny(denied) if near.is_none() => Verdict::Deny(denied),
             _ => Verdict::Deny(refused_type(name, kind, near)),
         }

@@ -5,6 +5,7 @@ mod grammar;
 mod host_ports;
 mod judge;
 mod name;
+mod narrow;
 pub(crate) mod random;
 mod records;
 

@@ -72,9 +72,8 @@ impl Builder {
 }
 
 impl Policy {
-    /// Whether of `host` on `port` only certain URLs may be asked for, so that every request must be seen.
-    #[must_use]
-    pub fn filters_urls(&self, host: &Host, port: u16) -> bool {
+    /// [`Policy::filters_urls`] by these rules alone.
+    pub(in crate::policy) fn filters_urls_alone(&self, host: &Host, port: u16) -> bool {
         self.urls.on(host, port).next().is_some()
     }
 
@@ -84,9 +83,8 @@ impl Policy {
         &self.urls.all
     }
 
-    /// The first URL rule that only interception can keep.
-    #[must_use]
-    pub fn secure_url_rule(&self) -> Option<&Arc<UrlRule>> {
+    /// [`Policy::secure_url_rule`] by these rules alone.
+    pub(in crate::policy) fn secure_url_rule_alone(&self) -> Option<&Arc<UrlRule>> {
         self.urls.all.iter().find(|rule| rule.protocol() == Protocol::Tls)
     }
 }

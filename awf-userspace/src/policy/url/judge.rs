@@ -36,11 +36,11 @@ pub struct UrlPass {
 }
 
 impl Policy {
-    /// Whether URL rules allow `request`; `None` if there are none about its host and port.
-    ///
-    /// # Errors
-    /// The refusal: [`Reason::Malformed`] for what cannot be judged, else [`Reason::UrlNotAllowed`].
-    pub fn judge_url(&self, request: &UrlRequest<'_>) -> Result<Option<UrlPass>, Denied> {
+    /// [`Policy::judge_url`] by these rules alone.
+    pub(in crate::policy) fn judge_url_alone(
+        &self,
+        request: &UrlRequest<'_>,
+    ) -> Result<Option<UrlPass>, Denied> {
         let about: Vec<_> = self.urls.on(request.host, request.port).collect();
         if about.is_empty() {
             return Ok(None);
@@ -115,9 +115,8 @@ impl Policy {
         Denied { allow_with: base.map(|base| format!("--allow-urls {base}/**")), ..denied }
     }
 
-    /// The refusal of TLS that nobody here can look into, to where only certain URLs are allowed.
-    #[must_use]
-    pub fn unseen(&self, host: &Host, port: u16) -> Denied {
+    /// [`Policy::unseen`] by these rules alone.
+    pub(in crate::policy) fn unseen_alone(&self, host: &Host, port: u16) -> Denied {
         let rule = self.urls.on(host, port).next();
         let by = rule.map_or_else(String::new, |rule| format!(", by the rule {rule}"));
         let message = format!(
