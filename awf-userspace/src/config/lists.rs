@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::{ConfigError, rules::Mistakes};
-use crate::policy::{Builder, List};
+use crate::policy::{Builder, List, entries};
 
 /// The rules of a file: one a line or separated by commas, comments from `#` to the end of the line.
 pub(super) fn file(
@@ -17,29 +17,13 @@ pub(super) fn file(
     mistakes: &mut Mistakes,
 ) {
     let mut sheet = builder.sheet(&path.display().to_string(), list, bytes.clone());
-    let mut start = 0;
-    for (index, line) in bytes.split(|&b| b == b'\n').enumerate() {
-        let (number, mut at) = (index + 1, start);
-        start += line.len() + 1;
-        let Ok(line) = str::from_utf8(line) else {
-            mistakes.push(ConfigError::NotUtf8 { flag, path: path.to_owned(), line: number });
+    for (line, range) in entries(bytes) {
+        let Some(range) = range else {
+            mistakes.push(ConfigError::NotUtf8 { flag, path: path.to_owned(), line });
             continue;
         };
-        // Editors of some systems mark UTF-8 files at their start.
-        let marked = if index == 0 { line.trim_start_matches('\u{feff}') } else { line };
-        at += line.len() - marked.len();
-        let line = marked.split('#').next().unwrap_or_default();
-        for part in line.split(',') {
-            let entry = part.trim_start();
-            let from = at + part.len() - entry.len();
-            let entry = entry.trim_end();
-            at += part.len() + 1;
-            if entry.is_empty() {
-                continue;
-            }
-            if let Err(error) = sheet.entry(from..from + entry.len(), number) {
-                mistakes.push(error.into());
-            }
+        if let Err(error) = sheet.entry(range, line) {
+            mistakes.push(error.into());
         }
     }
 }

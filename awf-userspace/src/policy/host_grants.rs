@@ -40,6 +40,11 @@ impl Grant {
         &self.rule
     }
 
+    /// Whether it is no rule's.
+    pub(super) fn is_by_flag(&self) -> bool {
+        self.rule.starts_with("--")
+    }
+
     fn allows(&self, port: u16, protocol: Protocol) -> bool {
         let service = Service { scheme: self.scheme, port: Some(port) };
         self.ports.contains(&port) && service.allows_protocol(protocol)

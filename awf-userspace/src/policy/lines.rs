@@ -153,6 +153,10 @@ fn line(sheets: &[Sheet], position: u32) -> Option<Line<'_>> {
 }
 
 impl Sheet {
+    pub(super) fn text(&self) -> &Bytes {
+        &self.text
+    }
+
     pub(super) fn path(&self) -> &Arc<str> {
         &self.path
     }

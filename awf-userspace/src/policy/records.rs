@@ -60,6 +60,17 @@ impl RecordRule {
     pub fn text(&self) -> &Arc<str> {
         &self.text
     }
+
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether `other` is about the same, in whatever order.
+    pub(super) fn says(&self, other: &Self) -> bool {
+        let has = |one: &Self, other: &Self| one.types.iter().all(|kind| other.types.contains(kind));
+        self.pattern == other.pattern && has(self, other) && has(other, self)
+    }
 }
 
 impl fmt::Display for RecordRule {

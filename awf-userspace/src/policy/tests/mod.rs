@@ -8,6 +8,7 @@ mod name;
 mod narrow;
 pub(crate) mod random;
 mod records;
+mod source;
 
 use super::{Host, List, Place, Policy, Protocol, Rule, RuleError, Target, Verdict};
 

@@ -59,6 +59,12 @@ impl UrlRule {
         &self.notes
     }
 
+    /// Whether `other` says the same.
+    pub(crate) fn says(&self, other: &Self) -> bool {
+        (&self.methods, &self.subject, self.service, &self.written)
+            == (&other.methods, &other.subject, other.service, &other.written)
+    }
+
     /// Of TLS, or of clear text.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
