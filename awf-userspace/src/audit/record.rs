@@ -28,6 +28,8 @@ pub enum EventKind {
     Dns,
     /// Something the kernel programs refused before it became a connection.
     Kernel,
+    /// A rule that was added or taken back while the run went on.
+    Policy,
 }
 
 /// Names one event of one run, `<run>-17`: short enough to be typed into `awf-bpf explain`.

@@ -86,6 +86,9 @@ fn kind(query: &Record) -> usize {
 impl Summary {
     /// Adds one record up. The connection of requests that have been counted is not counted again.
     pub fn add(&mut self, record: &Record) {
+        if record.event == EventKind::Policy {
+            return;
+        }
         // getaddrinfo connects UDP sockets to sort addresses, and sends nothing: no attempt was blocked.
         if record.reason == Reason::UdpConnectRefused {
             return;

@@ -18,6 +18,11 @@ impl Policy {
         narrowed.with_own_addresses(own)
     }
 
+    /// What narrows it, the first one first.
+    pub fn narrowing(&self) -> impl Iterator<Item = &Self> {
+        self.also.iter().map(|also| &**also)
+    }
+
     /// `own`, this policy's answer, unless another one's is a refusal. That a rule blocks counts for more than that none
     /// allows, whoever says so: [`Policy::decide`] looks for no other way then.
     fn unless_denied(&self, own: Verdict, ask: impl Fn(&Self) -> Verdict) -> Verdict {

@@ -93,6 +93,8 @@ pub enum Reason {
     AuditFailed,
     /// The command closed the connection before it said anything: nothing was asked, nothing refused.
     NothingSent,
+    /// The rules were changed, by whoever may.
+    PolicyChanged,
     /// awf-bpf is shutting down.
     Shutdown,
 }
@@ -143,6 +145,7 @@ impl Reason {
             Self::KernelMapFull => "kernel_map_full",
             Self::AuditFailed => "audit_failed",
             Self::NothingSent => "nothing_sent",
+            Self::PolicyChanged => "policy_changed",
             Self::Shutdown => "shutdown",
         }
     }

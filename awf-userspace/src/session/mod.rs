@@ -9,6 +9,7 @@ mod front;
 mod ground;
 mod join;
 mod limits;
+pub mod live_rules;
 mod mount_point;
 mod prepare;
 mod run;
