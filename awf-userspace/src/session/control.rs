@@ -19,7 +19,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::state::STATE;
+use super::{
+    live_rules::{RulesReply, RulesRequest},
+    state::STATE,
+};
+use crate::audit::ProcessInfo;
 
 /// The socket's name in the run's directory.
 const NAME: &str = "control";
@@ -38,6 +42,8 @@ pub enum Request {
     Show {},
     /// End it, with the enforcement.
     Detach {},
+    /// About its rules.
+    Policy(RulesRequest),
 }
 
 /// What is answered.
@@ -47,6 +53,7 @@ pub enum Reply {
     Shown(Shown),
     /// It has ended, and nothing of it is left.
     Detached {},
+    Policy(RulesReply),
     /// It could not be done, and why.
     Error(String),
 }
@@ -56,8 +63,6 @@ pub enum Reply {
 pub struct Shown {
     pub allowed: u64,
     pub denied: u64,
-    /// What is allowed and blocked, a line each.
-    pub policy: Vec<String>,
 }
 
 /// Why a run could not be asked.
@@ -108,6 +113,7 @@ pub fn ask(id: &str, request: &Request, patience: Duration) -> Result<Reply, Con
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
+    pub(super) peer: ProcessInfo,
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
@@ -150,13 +156,15 @@ pub(super) async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
 
 async fn converse(mut stream: Connection, asked: mpsc::Sender<Asked>) {
     // The directory is root's alone; what is passed out of it is not.
-    if !stream.peer_cred().is_ok_and(|peer| peer.uid() == 0) {
+    let Ok(peer) = stream.peer_cred() else { return };
+    if peer.uid() != 0 {
         return;
     }
+    let peer = described(peer.pid());
     let reply = match timeout(PATIENCE, read(&mut stream)).await {
         Ok(Ok(request)) => {
             let (reply, answer) = oneshot::channel();
-            if asked.send(Asked { request, reply }).await.is_err() {
+            if asked.send(Asked { request, peer, reply }).await.is_err() {
                 return;
             }
             answer.await.unwrap_or_else(|_| Reply::Error("the run is ending".into()))
@@ -174,6 +182,14 @@ async fn converse(mut stream: Connection, asked: mpsc::Sender<Asked>) {
     }
 }
 
+/// Who asks, for the record.
+fn described(pid: Option<i32>) -> ProcessInfo {
+    let pid = pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
+    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned();
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok().map(|exe| exe.display().to_string());
+    ProcessInfo { pid, uid: Some(0), comm, exe, ..ProcessInfo::default() }
+}
+
 async fn read(stream: &mut Connection) -> io::Result<Request> {
     let mut line = Vec::new();
     tokio::io::BufReader::new(stream.take(LONGEST)).read_until(b'\n', &mut line).await?;
@@ -189,6 +205,8 @@ mod tests {
         let read = |text| serde_json::from_str::<Request>(text).ok();
         assert_eq!(read(r#"{"show":{}}"#), Some(Request::Show {}));
         assert_eq!(read(r#"{"detach":{}}"#), Some(Request::Detach {}));
+        let edit = r#"{"policy":{"edit":{"list":"allow","remove":false,"entries":["x.test"]}}}"#;
+        assert!(matches!(read(edit), Some(Request::Policy(RulesRequest::Edit { .. }))));
         for wrong in ["", "{}", r#"{"show":{"a":1}}"#, r#"{"open":{}}"#, r#""show""#, "[]"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }

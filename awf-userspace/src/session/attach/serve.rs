@@ -24,6 +24,7 @@ use crate::{
         control::{self, Asked, Reply, Request, Shown},
         front::{Front, FrontPlan, Servers},
         limits::OwnLimits,
+        live_rules::LiveRules,
         prepare::{self, NameServing},
         run::runtime,
         selftest::{self, Others},
@@ -69,7 +70,7 @@ struct Life {
 
 /// What serves a run that has begun.
 struct Serving {
-    policy: Arc<LivePolicy>,
+    rules: LiveRules<JsonSink>,
     front: Front,
     servers: Servers,
     asked: mpsc::Receiver<Asked>,
@@ -122,12 +123,14 @@ impl Life {
         for (process, policy_of) in &self.plan.own {
             policy.set_for_process(*process, policy_of.clone().with_own_addresses(own.iter().copied()));
         }
-        policy.set(self.plan.policy.clone().with_own_addresses(own));
+        let base = self.plan.policy.clone().with_own_addresses(own);
+        let rules = LiveRules::new(base, false, policy, Arc::clone(&self.audit));
+        rules.open();
         word.step(Step::Open)?;
         let asked = self.listen(runtime)?;
         let ended = watch::start(&self.ground.place.agent, self.ground.record.is_made())?;
         word.say(&Message::Ready(Ready { audit: self.audit.path().to_owned(), processes, old_sockets }))?;
-        Ok(Serving { policy, front, servers, asked, ended })
+        Ok(Serving { rules, front, servers, asked, ended })
     }
 
     fn front(
@@ -193,9 +196,13 @@ impl Life {
             });
             let reply = match event {
                 None => None,
-                Some(Asked { request: Request::Detach {}, reply }) => Some(reply),
-                Some(Asked { request: Request::Show {}, reply }) => {
-                    let _ = reply.send(Reply::Shown(self.shown(&run.policy)));
+                Some(Asked { request: Request::Detach {}, reply, .. }) => Some(reply),
+                Some(Asked { request: Request::Show {}, reply, .. }) => {
+                    let _ = reply.send(Reply::Shown(self.shown()));
+                    continue;
+                }
+                Some(Asked { request: Request::Policy(request), peer, reply }) => {
+                    let _ = reply.send(Reply::Policy(run.rules.answer(&request, &peer)));
                     continue;
                 }
             };
@@ -250,10 +257,9 @@ impl Life {
         }
     }
 
-    fn shown(&self, policy: &LivePolicy) -> Shown {
-        const MOST_RULES: usize = 1000;
+    fn shown(&self) -> Shown {
         let summary = self.audit.summary();
-        Shown { allowed: summary.allowed, denied: summary.denied, policy: policy.current().shown(MOST_RULES) }
+        Shown { allowed: summary.allowed, denied: summary.denied }
     }
 
     /// A start that failed.
