@@ -9,7 +9,6 @@ use crate::{
 
 /// Resolves the words, says what is worth saying, and runs the session.
 pub(super) fn exec(args: &ExecArgs) -> u8 {
-    logging::start(if args.quiet { LogLevel::Error } else { args.log_level });
     let resolved = match resolve(args, &Inputs::read(args)) {
         Ok(resolved) => resolved,
         Err(errors) => {
@@ -17,6 +16,7 @@ pub(super) fn exec(args: &ExecArgs) -> u8 {
             return EXIT_SETUP;
         }
     };
+    logging::start(if resolved.plan.quiet { LogLevel::Error } else { resolved.plan.log_level });
     for notice in &resolved.notices {
         log::log!(notice.level, "{}", notice.text);
     }

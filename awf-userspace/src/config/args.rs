@@ -83,13 +83,13 @@ pub struct ExecArgs {
         help_heading = "Policy")]
     pub dns_over_https: Option<String>,
 
-    /// The network the command sees.
-    #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Sandbox")]
-    pub network: NetworkMode,
+    /// The network the command sees. Default: isolated.
+    #[arg(long, value_enum, value_name = "MODE", help_heading = "Sandbox")]
+    pub network: Option<NetworkMode>,
 
-    /// The files the command sees: a root of its own, or the machine's.
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Sandbox")]
-    pub chroot: Chroot,
+    /// The files the command sees: a root of its own, or the machine's. Default: auto.
+    #[arg(long, value_enum, value_name = "WHEN", help_heading = "Sandbox")]
+    pub chroot: Option<Chroot>,
 
     /// Show a file or directory of the machine: /data:/mnt/data:ro, $HOME/.aws:$HOME/.aws:ro; rw unless ro is said
     /// (repeatable).
@@ -109,9 +109,9 @@ pub struct ExecArgs {
     #[arg(long, help_heading = "Sandbox")]
     pub enable_dind: bool,
 
-    /// Set HTTP_PROXY and its kin for the command. It is enforced on either way.
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Sandbox")]
-    pub proxy_env: ProxyEnv,
+    /// Set HTTP_PROXY and its kin for the command. It is enforced on either way. Default: auto.
+    #[arg(long, value_enum, value_name = "WHEN", help_heading = "Sandbox")]
+    pub proxy_env: Option<ProxyEnv>,
 
     /// Set a variable for the command, or pass on the caller's (repeatable). Also what else is left out:
     /// `-e GITHUB_TOKEN`.
@@ -156,9 +156,9 @@ pub struct ExecArgs {
     #[arg(long, help_heading = "Sandbox")]
     pub tty: bool,
 
-    /// How much the firewall says on stderr.
-    #[arg(long, value_enum, value_name = "LEVEL", default_value_t, help_heading = "Output")]
-    pub log_level: LogLevel,
+    /// How much the firewall says on stderr. Default: info.
+    #[arg(long, value_enum, value_name = "LEVEL", help_heading = "Output")]
+    pub log_level: Option<LogLevel>,
 
     /// Where audit.jsonl is written.
     #[arg(long, value_name = "DIR", help_heading = "Output")]
@@ -168,9 +168,9 @@ pub struct ExecArgs {
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub proxy_logs_dir: Option<PathBuf>,
 
-    /// When to print what was blocked.
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Output")]
-    pub summary: SummaryMode,
+    /// When to print what was blocked. Default: auto.
+    #[arg(long, value_enum, value_name = "WHEN", help_heading = "Output")]
+    pub summary: Option<SummaryMode>,
 
     /// Exit with 3 if the command succeeded but something was blocked.
     #[arg(long, help_heading = "Output")]

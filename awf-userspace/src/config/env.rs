@@ -154,7 +154,7 @@ pub(super) fn plan(
         path: toolchains.path,
         explicit,
         excluded,
-        proxy_env: args.proxy_env,
+        proxy_env: args.proxy_env.unwrap_or_default(),
         terminal,
     }
 }

@@ -25,6 +25,10 @@ pub enum ConfigError {
     NotUtf8 { flag: &'static str, path: PathBuf, line: usize },
     #[error("{}:{line}: {why}", path.display())]
     Config { path: PathBuf, line: usize, why: String },
+    #[error("{}:{line}: `{key}`: {why}", path.display())]
+    At { path: PathBuf, line: usize, key: String, why: Box<ConfigError> },
+    #[error("{given} without {missing}: a CA is a certificate and its key; name both, or none")]
+    CaPair { given: &'static str, missing: &'static str },
     #[error("--ruleset-file {}: {why}", path.display())]
     Ruleset { path: PathBuf, why: RulesetError },
     #[error("{flag}: {text:?} {why}")]

@@ -48,7 +48,8 @@ impl Inputs {
     /// `resolve` to report beside the others.
     #[must_use]
     pub fn read(args: &ExecArgs) -> Self {
-        let mut inputs = Self::read_policy(&args.policy);
+        let (mut inputs, config) = Self::read_lists(&args.policy);
+        let args = &file::merged(args, &config);
         inputs.env = env::vars_os().collect();
         inputs.terminal =
             io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal();
@@ -70,6 +71,10 @@ impl Inputs {
     /// Reads the files of a policy only: those named, and those that its configuration file names.
     #[must_use]
     pub fn read_policy(args: &PolicyArgs) -> Self {
+        Self::read_lists(args).0
+    }
+
+    fn read_lists(args: &PolicyArgs) -> (Self, ConfigFile) {
         let mut files = BTreeMap::new();
         let mut config = ConfigFile::default();
         if let Some(path) = &args.config {
@@ -81,7 +86,7 @@ impl Inputs {
             files.insert(path.clone(), found);
         }
         files.extend(lists(args, &config).map(|path| (path.clone(), read(&path))));
-        Self { files, ..Self::default() }
+        (Self { files, ..Self::default() }, config)
     }
 
     /// A file the caller's environment names: it must be the caller's, since we read it with root's rights.

@@ -114,7 +114,8 @@ pub(super) fn plan(
             Err(why) => errors.push(ConfigError::Mount { text: text.to_string_lossy().into_owned(), why }),
         }
     }
-    if args.chroot == Chroot::Off {
+    let chroot = args.chroot.unwrap_or_default();
+    if chroot == Chroot::Off {
         let given = [
             ("--mount", !args.mount.is_empty()),
             ("--share-tmp", args.share_tmp),
@@ -137,7 +138,7 @@ pub(super) fn plan(
     secrets.extend(runner.secrets);
     secrets.extend(args.upstream_proxy_auth_file.iter().chain(&args.ca_key).cloned());
     JailPlan {
-        chroot: args.chroot,
+        chroot,
         mounts,
         allow_write: config.has(ALLOW_WRITE).then(|| allow_write(config, inputs, errors)),
         unix: unix(args, inputs, errors),

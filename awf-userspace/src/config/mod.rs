@@ -38,6 +38,7 @@ pub use attach::{AttachArgs, AttachTo, ResolvedAttach, resolve_attach};
 pub use deadlines::Deadlines;
 pub use env::{EnvPlan, RunFacts};
 pub use error::{ConfigError, ConfigErrors};
+pub use file::{schema, starter};
 pub use inputs::Inputs;
 pub use jail::{Chroot, JailPlan, Mount, MountError};
 pub use plan::{

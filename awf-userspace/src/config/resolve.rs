@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use super::{
     ConfigError, ConfigErrors, Deadlines, ExecArgs, IdentitySource, Inputs, Mode, Notice, PolicyArgs,
-    Resolved, SessionPlan, TlsMode, args::ModeArg, env, file, jail, name_servers, rules, tls, upstream,
-    values,
+    Resolved, SessionPlan, TlsMode, args::ModeArg, env, file, file::ConfigFile, jail, name_servers, rules,
+    tls, upstream, values,
 };
 use crate::policy::Policy;
 
@@ -15,10 +15,27 @@ use crate::policy::Policy;
 /// Everything that is wrong with it, at once.
 pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigErrors> {
     let mut errors = Vec::new();
-    let mut notices = Vec::new();
+    let mut config = file::load(&args.policy, inputs, &mut errors);
+    errors.extend(file::check(&mut config, inputs));
+    match resolve_words(&file::merged(args, &config), &config, inputs) {
+        Ok(resolved) if errors.is_empty() => Ok(resolved),
+        resolved => {
+            errors.extend(resolved.err().map_or(Vec::new(), |errors| errors.0));
+            Err(ConfigErrors(errors))
+        }
+    }
+}
+
+/// As [`resolve`], with what the file says among `args` already.
+pub(super) fn resolve_words(
+    args: &ExecArgs,
+    config: &ConfigFile,
+    inputs: &Inputs,
+) -> Result<Resolved, ConfigErrors> {
+    let mut errors = Vec::new();
+    let mut notices = ignored(config);
     compat(args, &mut errors, &mut notices);
-    let config = file::load(&args.policy, inputs, &mut errors);
-    let policy = rules::policy(&args.policy, &config, inputs, &mut errors);
+    let policy = rules::policy(&args.policy, config, inputs, &mut errors);
     notices.extend(rules::notices(&policy));
     let argv = argv(&args.command);
     if argv.is_empty() {
@@ -29,23 +46,23 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
         argv,
         env: env::plan(args, inputs, &mut errors, &mut notices),
         identity: identity(args, inputs, &mut errors),
-        network: args.network,
-        jail: jail::plan(args, &config, inputs, &mut errors),
+        network: args.network.unwrap_or_default(),
+        jail: jail::plan(args, config, inputs, &mut errors),
         memory_limit: args.memory_limit.as_deref().and_then(|text| keep(values::memory(text), &mut errors)),
         pids_limit: args.pids_limit.as_deref().and_then(|text| keep(values::pids(text), &mut errors)),
-        dns_servers: name_servers::servers(args, &config, &mut errors),
+        dns_servers: name_servers::servers(args, config, &mut errors),
         deadlines: Deadlines::read(&args.deadline, &mut errors),
         upstream_proxies: upstream::proxies(args, inputs, &mut errors, &mut notices),
         tls: tls::plan(args, inputs, &mut errors),
         audit_dir: args.audit_dir.as_ref().or(args.proxy_logs_dir.as_ref()).cloned(),
-        summary: args.summary,
+        summary: args.summary.unwrap_or_default(),
         fail_on_block: args.fail_on_block,
         mode: Mode::Enforce,
         timeout: args.agent_timeout.as_deref().and_then(|text| keep(values::timeout(text), &mut errors)),
         tty: args.tty,
         quiet: args.quiet,
         workdir: args.container_workdir.clone(),
-        log_level: args.log_level,
+        log_level: args.log_level.unwrap_or_default(),
         dry_run: args.dry_run,
     };
     if let Some(rule) = plan.policy.secure_url_rule().filter(|_| plan.tls.mode != TlsMode::On) {
@@ -65,11 +82,14 @@ pub fn resolve(args: &ExecArgs, inputs: &Inputs) -> Result<Resolved, ConfigError
 /// Everything that is wrong with it, at once.
 pub fn resolve_policy(args: &PolicyArgs, inputs: &Inputs) -> Result<(Policy, Vec<Notice>), ConfigErrors> {
     let mut errors = Vec::new();
-    let config = file::load(args, inputs, &mut errors);
-    let policy = rules::policy(args, &config, inputs, &mut errors);
+    let mut config = file::load(args, inputs, &mut errors);
+    errors.extend(file::check(&mut config, inputs));
+    let words = file::merged(&ExecArgs { policy: args.clone(), ..ExecArgs::default() }, &config);
+    let policy = rules::policy(&words.policy, &config, inputs, &mut errors);
     name_servers::written(&config, &mut errors);
     if errors.is_empty() {
-        let mut notices = rules::notices(&policy);
+        let mut notices = ignored(&config);
+        notices.extend(rules::notices(&policy));
         if let Some(rule) = policy.secure_url_rule() {
             let text = format!("{} holds in a run with --tls on; without it nothing is run", rule.text());
             notices.push(Notice { level: log::Level::Warn, text });
@@ -77,6 +97,16 @@ pub fn resolve_policy(args: &PolicyArgs, inputs: &Inputs) -> Result<(Policy, Vec
         return Ok((policy, notices));
     }
     Err(ConfigErrors(errors))
+}
+
+/// Keys of awf's file that mean nothing here.
+fn ignored(config: &ConfigFile) -> Vec<Notice> {
+    if config.ignored.is_empty() {
+        return Vec::new();
+    }
+    let (path, keys) = (config.path.display(), config.ignored.join(", "));
+    let text = format!("{path}: ignored, because they mean nothing here: {keys}");
+    vec![Notice { level: log::Level::Warn, text }]
 }
 
 /// One word is a line for the shell, several are an argv.

@@ -80,6 +80,15 @@ pub(super) fn plan(args: &ExecArgs, inputs: &Inputs, errors: &mut Vec<ConfigErro
         let (about, remedy) = ("what is intercepted with --tls on", "add --tls on, or leave it out");
         errors.push(ConfigError::TlsUnused { flag: EXCLUDE, about, remedy });
     }
+    // Typed, they need each other; of a file one may be there alone.
+    for (given, missing, is) in [
+        ("--ca-cert", "--ca-key", args.ca_cert.is_some() && args.ca_key.is_none()),
+        ("--ca-key", "--ca-cert", args.ca_key.is_some() && args.ca_cert.is_none()),
+    ] {
+        if is {
+            errors.push(ConfigError::CaPair { given, missing });
+        }
+    }
     if mode == TlsMode::Off && args.ca_cert.is_some() {
         let (about, remedy) = ("intercepted TLS", "add --tls on or --tls deny-only, or leave it out");
         errors.push(ConfigError::TlsUnused { flag: "--ca-cert", about, remedy });

@@ -162,7 +162,7 @@ fn the_configuration_file_says_where_may_be_written() {
         case("allow_write = []\n[filesystem]\nallow_write = [\"rel\",\n\"/a/../b\"]\nx = 1\n").texts(),
         [
             "f.toml:1: `allow_write` stands outside of a table; write [filesystem] above it",
-            "f.toml:5: unknown key \"x\"; known: allow_write",
+            "f.toml:5: unknown key \"x\"; known: allow_write, mount, share_tmp, allow_unix, chroot",
             "f.toml:3: `allow_write`: \"rel\" has a path that does not begin with /; write it whole, as $PWD/data or $HOME/data",
             "f.toml:4: `allow_write`: \"/a/../b\" has a path with . or .. in it; write where it leads to",
         ]

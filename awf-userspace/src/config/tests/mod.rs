@@ -1,5 +1,6 @@
 //! Tests of the configuration, by part; here what they share.
 
+mod config_file;
 mod env;
 mod files;
 mod jail;
