@@ -39,10 +39,7 @@ fn connect(ctx: &SockAddrContext, hook: Hook) -> i32 {
         verdict = Verdict::DEVICE;
     }
     // A number: of the action's variants the compiler would copy what is not there.
-    let rewritten = match context::rewrite_port(action, &globals) {
-        Some(port) => port,
-        None => 0,
-    };
+    let rewritten = context::rewrite_port(action, &globals).unwrap_or_default();
     if globals.shared_netns != 0 && verdict.errno == 0 && !is_served(ctx, &dst, port, rewritten, transport) {
         verdict = Verdict::UNSERVED;
     }

@@ -215,6 +215,37 @@ fn sigkill_at_each_step_of_the_start_never_leaves_a_moved_process_free() {
     }
 }
 
+/// The daemon is told by nobody then whether its run is wanted: it undoes it, or it stands.
+#[test]
+fn a_caller_that_is_killed_leaves_nobody_moved_and_free() {
+    let lab = lab();
+    let shell = Shell::start(&lab);
+    let pid = shell.pid().to_string();
+    let inside =
+        || std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives").contains("awf-bpf-");
+    for moment in 0..12 {
+        let run = lab.awf();
+        let mut command = std::process::Command::new(tools::awf_bpf());
+        command.args(["attach", "--pid", &pid, "-d", "allowed.test", "--audit-dir"]).arg(run.audit_dir());
+        let caller = lab.machine().within(|| harness::Process::spawn(&mut command, Vec::new()));
+        // Not a wait for anything: the moment is what varies.
+        if !caller.wait_exit(Duration::from_millis(moment * 10)) {
+            caller.signal(rustix::process::Signal::KILL);
+        }
+        assert!(caller.wait_exit(super::SOON));
+        let before = inside();
+        let reached = shell.curl("", "denied.test").code == 0;
+        assert!(!(before && inside() && reached), "moved, and free");
+        // Whatever stands is ended; what is being undone is over when nobody is listed any more.
+        let end = std::time::Instant::now() + super::SOON;
+        while inside() || !runs(&lab).is_empty() {
+            assert!(std::time::Instant::now() < end, "{:?}", runs(&lab));
+            lab.awf().subcommand(&["detach", "--all"]);
+        }
+        assert_eq!(shell.curl("", "denied.test").code, 0, "as before");
+    }
+}
+
 #[test]
 fn a_start_that_fails_leaves_everything_as_it_was() {
     let lab = lab();

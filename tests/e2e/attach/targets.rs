@@ -149,6 +149,26 @@ fn who_is_attached_is_not_attached_again() {
     run.detach().ok();
 }
 
+/// The programs of what is outside see what the inner run does, too, and know nothing of its proxy.
+#[test]
+fn a_run_inside_of_what_is_attached_gets_no_more() {
+    let lab = lab();
+    let shell = Shell::start_as(&lab, &lab.bare().as_root());
+    let run = shell.attach(&["-d", "allowed.test"]);
+    let awf = harness::tools::awf_bpf();
+    for network in ["isolated", "host"] {
+        let inner = format!(
+            "{} exec --network {network} --chroot off -d denied.test -- curl -sS -m 10 https://denied.test/",
+            awf.display()
+        );
+        let said = shell.sh(&inner);
+        assert!(said.code != 0 && !said.text.contains("hello"), "{network}: {said:?}");
+    }
+    lab.assert_not_dialled("denied.test");
+    run.detach().ok();
+    assert_eq!(shell.curl("", "denied.test").code, 0, "as before");
+}
+
 #[test]
 fn nobody_attaches_what_cannot_be() {
     let lab = lab();

@@ -59,7 +59,15 @@ pub(super) fn records() -> Result<Vec<(String, AttachedState, bool)>, AttachErro
             }
             Err(e) => return Err(e.into()),
         };
-        let Some(record) = AttachedState::of(&id, &life)? else { continue };
+        let record = match AttachedState::of(&id, &life) {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            // It must not hide the others.
+            Err(e) => {
+                log::warn!("{e}");
+                continue;
+            }
+        };
         found.push((id, record, matches!(life, Life::Living(_))));
     }
     Ok(found)

@@ -72,10 +72,11 @@ fn look(
                 }
                 let one = held(&pidfd, number, &target).map(|socket| (socket, pid));
                 take(one, pid, &target, births, how, seen, found)?;
-            } else if target == "anon_inode:[io_uring]" && registers_files(&task.path(), &entry.file_name()) {
-                if seen.insert(format!("{pid} io_uring")) {
-                    found.push(described(pid, "io_uring", "registered files", false));
-                }
+            } else if target == "anon_inode:[io_uring]"
+                && registers_files(&task.path(), &entry.file_name())
+                && seen.insert(format!("{pid} io_uring"))
+            {
+                found.push(described(pid, "io_uring", "registered files", false));
             }
         }
     }

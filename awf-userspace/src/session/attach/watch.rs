@@ -1,12 +1,6 @@
 //! Notices that nobody is left in a cgroup.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, thread};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
@@ -40,7 +34,7 @@ pub(super) fn start(cgroup: &Path, made: bool) -> Result<mpsc::Receiver<()>, Att
     Ok(receiver)
 }
 
-fn wait(events: &File, cgroup: &PathBuf, made: bool) -> io::Result<()> {
+fn wait(events: &File, cgroup: &Path, made: bool) -> io::Result<()> {
     loop {
         // A change after this read wakes the poll below: nothing is missed.
         let mut text = [0; 128];
