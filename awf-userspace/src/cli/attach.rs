@@ -87,7 +87,8 @@ fn tell(attached: &Attached, quiet: bool) {
         let _ = writeln!(text, "awf-bpf: {}", plain(&line));
     }
     let (count, audit) = (attached.processes, plain(&attached.audit.display().to_string()));
-    let _ = writeln!(text, "awf-bpf: {count} processes are behind the firewall; audit record: {audit}");
+    let who = if count == 1 { "process is" } else { "processes are" };
+    let _ = writeln!(text, "awf-bpf: {count} {who} behind the firewall; audit record: {audit}");
     say(&text);
 }
 

@@ -225,7 +225,7 @@ fn a_caller_that_is_killed_leaves_nobody_moved_and_free() {
         || std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives").contains("awf-bpf-");
     for moment in 0..12 {
         let run = lab.awf();
-        let mut command = std::process::Command::new(tools::awf_bpf());
+        let mut command = Command::new(tools::awf_bpf());
         command.args(["attach", "--pid", &pid, "-d", "allowed.test", "--audit-dir"]).arg(run.audit_dir());
         let caller = lab.machine().within(|| harness::Process::spawn(&mut command, Vec::new()));
         // Not a wait for anything: the moment is what varies.
@@ -243,6 +243,28 @@ fn a_caller_that_is_killed_leaves_nobody_moved_and_free() {
             lab.awf().subcommand(&["detach", "--all"]);
         }
         assert_eq!(shell.curl("", "denied.test").code, 0, "as before");
+    }
+}
+
+/// Of a cgroup as a whole nobody is moved: it is behind the programs from the moment that they are attached.
+#[test]
+fn sigkill_at_each_step_leaves_a_cgroup_as_it_was_or_without_network() {
+    for (step, closed) in [("listeners", false), ("programs", true), ("tested", true), ("open", true)] {
+        let lab = lab();
+        let cgroup = super::targets::Cgroup::new(step);
+        let shell = Shell::start(&lab);
+        cgroup.enter(&shell);
+        let run = lab.awf().outer_env("AWF_BPF_TEST_DIE_AT", step);
+        let audit = run.audit_dir().to_str().expect("UTF-8").to_owned();
+        let words = ["attach", "--audit-dir", &audit, "--cgroup", cgroup.path(), "-d", "allowed.test"];
+        run.subcommand(&words).code(125).stderr_contains("the daemon died while it started");
+        for host in ["allowed.test", "denied.test"] {
+            assert_eq!(shell.curl("", host).code != 0, closed, "{step}: {host}");
+        }
+        lab.awf().subcommand(&["gc"]).ok();
+        assert_eq!(shell.curl("", "denied.test").code != 0, closed, "{step}: gc gives nobody the network");
+        lab.awf().subcommand(&["detach", "--all"]).ok();
+        assert_eq!(shell.curl("", "denied.test").code, 0, "{step}");
     }
 }
 

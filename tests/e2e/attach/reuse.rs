@@ -20,6 +20,7 @@ FAMILIES = [(socket.AF_INET, V4), (socket.AF_INET6, V6)]
 def make(kind): return [(socket.socket(family, kind), to) for family, to in FAMILIES]
 udp, bound, joined = make(socket.SOCK_DGRAM), make(socket.SOCK_DGRAM), make(socket.SOCK_DGRAM)
 tcp, fast, used = make(socket.SOCK_STREAM), make(socket.SOCK_STREAM), make(socket.SOCK_STREAM)
+raw = [(socket.socket(f, socket.SOCK_RAW, 253), (to[0], 0)) for f, to in FAMILIES]
 for s, _ in bound: s.bind(('', 0))
 for s, to in joined: s.connect((to[0], 53))
 for s, to in used: s.connect((to[0], 443))
@@ -36,6 +37,7 @@ for s, to in udp: t('sendto', lambda: s.sendto(MARK, to))
 for s, to in bound: t('connect and send', lambda: (s.connect(to), s.send(MARK)))
 for s, to in joined: t('send', lambda: s.send(MARK)); t('again', lambda: (s.connect(to), s.send(MARK)))
 for s, to in joined: t('sendmsg', lambda: s.sendmsg([MARK], [], 0, to))
+for s, to in raw: t('raw', lambda: s.sendto(MARK, to))
 for s, to in tcp: s.settimeout(3); t('connect', lambda: (s.connect(to), s.send(MARK)))
 for s, to in fast: s.settimeout(3); t('fast open', lambda: s.sendto(MARK, socket.MSG_FASTOPEN, to))
 for s, to in used:
@@ -71,7 +73,8 @@ while not os.path.exists('tried'): time.sleep(0.01)
 
 /// What the attacker printed, and whether somebody in the world could dial it.
 fn attack(lab: &Lab, canary: &Canary, attach: bool) -> (String, bool) {
-    let (shell, outside) = (Shell::start(lab), Shell::start(lab));
+    // Root's, who may have raw sockets.
+    let (shell, outside) = (Shell::start_as(lab, &lab.bare().as_root()), Shell::start(lab));
     let work = lab.dir().work();
     for (name, text) in [("attacker.py", ATTACKER), ("passer.py", PASSER)] {
         lab.dir().file(name, text);
@@ -105,7 +108,7 @@ fn old_and_passed_sockets_lead_out_without_the_firewall() {
     let canary = Canary::new(&lab);
     let (said, dialled) = attack(&lab, &canary, false);
     assert!(dialled, "it listens: {said}");
-    for what in ["sendto", "connect and send", "connect", "used", "handed in, sendto", "of a child"] {
+    for what in ["sendto", "connect and send", "connect", "used", "raw", "handed in, sendto", "of a child"] {
         assert!(said.contains(&format!("OUT {what}\n")), "{what}: {said}");
     }
     assert!(canary.seen(&Filter::any().port(PORT).ipv4()).len() > 3, "{said}");

@@ -7,10 +7,10 @@ use harness::Lab;
 use super::{Shell, assert_nothing_left, attach, death::wait_for, lab, runs, try_attach};
 
 /// A cgroup (v2) of the test's own.
-struct Cgroup(PathBuf);
+pub(super) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("read it");
         let of_v2 = |line: &str| {
             let (mount, kind) = line.split_once(" - ")?;
@@ -22,11 +22,11 @@ impl Cgroup {
         Self(dir)
     }
 
-    fn enter(&self, shell: &Shell<'_>) {
+    pub(super) fn enter(&self, shell: &Shell<'_>) {
         fs::write(self.0.join("cgroup.procs"), shell.pid().to_string()).expect("move it in");
     }
 
-    fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         self.0.to_str().expect("UTF-8")
     }
 }

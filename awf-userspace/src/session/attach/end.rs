@@ -29,7 +29,11 @@ pub(super) fn detach(id: &str) -> Result<Detached, AttachError> {
                 // It ended by itself meanwhile, or died.
                 None => Ok(detached(true)),
                 Some(Life::Dead(run)) => end_dead(&record, run).map(|()| detached(false)),
-                Some(Life::Living(_)) => Err(AttachError::Control { id: id.to_owned(), why: e.to_string() }),
+                Some(Life::Living(_)) => {
+                    let why =
+                        format!("{e}; when it is dead (`kill -9 {}`) it can be detached", record.daemon);
+                    Err(AttachError::Control { id: id.to_owned(), why })
+                }
             },
         },
     }
