@@ -4,6 +4,7 @@ mod death;
 mod policy;
 mod reuse;
 mod sockets;
+mod systemd;
 mod targets;
 
 use std::{

@@ -1,6 +1,10 @@
 //! Whom one can attach, and whom not.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use harness::Lab;
 
@@ -17,7 +21,9 @@ impl Cgroup {
             kind.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4).map(PathBuf::from)).flatten()
         };
         let root = mounts.lines().find_map(of_v2).expect("cgroup v2 is mounted");
-        let dir = root.join(format!("e2e-attach-{name}-{}", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = root.join(format!("e2e-attach-{name}-{}-{number}", std::process::id()));
         fs::create_dir(&dir).expect("make a cgroup");
         Self(dir)
     }
@@ -35,10 +41,20 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         let _ = fs::write(self.0.join("cgroup.kill"), "1");
         let end = std::time::Instant::now() + super::SOON;
-        while fs::remove_dir(&self.0).is_err() && std::time::Instant::now() < end {
+        while !remove(&self.0) && std::time::Instant::now() < end {
             std::thread::yield_now();
         }
     }
+}
+
+/// With what was made in it.
+fn remove(dir: &Path) -> bool {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        }
+    }
+    fs::remove_dir(dir).is_ok()
 }
 
 fn cgroup_of(shell: &Shell<'_>) -> String {
@@ -140,8 +156,7 @@ fn who_is_attached_is_not_attached_again() {
     let cgroup = run.ps().expect("it is listed")["cgroup"].as_str().expect("a path").to_owned();
     let again = try_attach(&lab, &["--cgroup", &cgroup, "-d", "denied.test"]);
     again.code(125).stderr_contains(&format!("behind run {}", run.id));
-    let above =
-        std::path::Path::new(&cgroup).parent().expect("it is below").to_str().expect("UTF-8").to_owned();
+    let above = Path::new(&cgroup).parent().expect("it is below").to_str().expect("UTF-8").to_owned();
     try_attach(&lab, &["--cgroup", &above, "-d", "denied.test"]).code(125);
     assert_eq!(runs(&lab).len(), 1);
     assert_eq!(shell.curl("", "allowed.test").code, 0);
