@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use harness::tools;
+use harness::{Lab, tools};
 
 use super::{Shell, assert_nothing_left, lab, runs};
 
@@ -65,7 +65,7 @@ fn a_run_ends_with_its_last_process() {
 }
 
 /// Ports of the proxy and the stub of a run, from the sockets of its daemon.
-fn listening(lab: &harness::Lab) -> Vec<u16> {
+fn listening(lab: &Lab) -> Vec<u16> {
     let tables = lab.machine().within(|| {
         ["tcp", "tcp6", "udp", "udp6"]
             .map(|name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}")))
@@ -189,30 +189,80 @@ pub(super) fn wait_for(path: &std::path::Path) {
     }
 }
 
-/// Killed after each of its steps, the daemon leaves the processes as they were, or without a network; never moved and
-/// free. Needs a debug build of awf-bpf.
+/// `attach` whose processes are killed as each makes its `number`th write(2): a step told, a file of a cgroup, a record.
+/// Whether somebody was.
+fn killed_at_write(lab: &Lab, number: usize, target: &[&str]) -> bool {
+    let run = lab.awf();
+    let mut shell = Command::new("/bin/bash");
+    let script = "exec strace -f -qq -o /dev/null -e trace=write -e inject=write:signal=KILL:when=\"$0\" \
+        \"$@\" </dev/null >/dev/null 2>&1";
+    shell.args(["-c", script]).arg(number.to_string()).arg(tools::awf_bpf()).arg("attach");
+    shell.args(["-d", "allowed.test", "--audit-dir"]).arg(run.audit_dir()).args(target);
+    shell.env_clear().env("PATH", tools::PATH);
+    let strace = lab.machine().within(|| harness::Process::spawn(&mut shell, Vec::new()));
+    let pid = strace.pid().as_raw_nonzero();
+    // It goes on for as long as a daemon does: that is no child of its.
+    let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while !strace.wait_exit(Duration::from_millis(20)) {
+        assert!(std::time::Instant::now() < end, "write {number}: neither attached nor dead");
+        if children().trim().is_empty() && runs(lab).iter().any(|run| run["allowed"].is_u64()) {
+            lab.awf().subcommand(&["detach", "--all"]).ok();
+            assert!(strace.wait_exit(super::SOON), "the daemon ends");
+            return false;
+        }
+    }
+    true
+}
+
+/// Killed at any of their writes, the caller and the daemon leave the processes as they were, or without a network; never
+/// moved and free.
 #[test]
 fn sigkill_at_each_step_of_the_start_never_leaves_a_moved_process_free() {
-    let steps = ["daemon", "state", "listeners", "programs", "serving", "tested", "moved", "sockets", "open"];
-    for step in steps {
-        let lab = lab();
-        let shell = Shell::start(&lab);
-        let run = lab.awf().outer_env("AWF_BPF_TEST_DIE_AT", step);
-        let audit = run.audit_dir().to_str().expect("UTF-8").to_owned();
-        let pid = shell.pid().to_string();
-        let out = run.subcommand(&["attach", "--audit-dir", &audit, "--pid", &pid, "-d", "allowed.test"]);
-        out.code(125).stderr_contains("the daemon died while it started");
-        let moved =
-            std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives").contains("awf-bpf-");
-        assert_eq!(moved, ["moved", "sockets", "open"].contains(&step), "{step}");
+    let lab = lab();
+    let shell = Shell::start(&lab);
+    let pid = shell.pid().to_string();
+    let (mut closed, mut number) = (0, 1);
+    while killed_at_write(&lab, number, &["--pid", &pid]) {
+        let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");
+        let moved = cgroup.contains("awf-bpf-");
+        closed += usize::from(moved);
         let reached = ["allowed.test", "denied.test"].map(|host| shell.curl("", host).code == 0);
-        assert_eq!(reached, [!moved; 2], "{step}");
+        assert_eq!(reached, [!moved; 2], "write {number}");
         lab.awf().subcommand(&["gc"]).ok();
-        assert_eq!(shell.curl("", "denied.test").code == 0, !moved, "{step}: gc gives nobody the network");
+        assert_eq!(
+            shell.curl("", "denied.test").code == 0,
+            !moved,
+            "write {number}: gc gives nobody the network"
+        );
         lab.awf().subcommand(&["detach", "--all"]).ok();
-        assert_eq!(shell.curl("", "denied.test").code, 0, "{step}");
-        assert_eq!(runs(&lab).len(), 0, "{step}");
+        assert_eq!(shell.curl("", "denied.test").code, 0, "write {number}");
+        assert_eq!(runs(&lab).len(), 0, "write {number}");
+        number += 1;
     }
+    assert!(number > 12 && closed > 2, "{closed} of {number} died with processes inside");
+}
+
+/// Of a cgroup as a whole nobody is moved: it is behind the programs from the moment that they are attached.
+#[test]
+fn sigkill_at_each_step_leaves_a_cgroup_as_it_was_or_without_network() {
+    let lab = lab();
+    let cgroup = super::targets::Cgroup::new("killed");
+    let shell = Shell::start(&lab);
+    cgroup.enter(&shell);
+    let (mut closed, mut number) = (0, 1);
+    while killed_at_write(&lab, number, &["--cgroup", cgroup.path()]) {
+        // Nobody is let through whose policy was not open: all or nothing.
+        let reached = ["allowed.test", "denied.test"].map(|host| shell.curl("", host).code == 0);
+        assert_eq!(reached[0], reached[1], "write {number}");
+        closed += usize::from(!reached[0]);
+        lab.awf().subcommand(&["gc"]).ok();
+        assert_eq!(shell.curl("", "denied.test").code == 0, reached[1], "write {number}: gc changes nothing");
+        lab.awf().subcommand(&["detach", "--all"]).ok();
+        assert_eq!(shell.curl("", "denied.test").code, 0, "write {number}");
+        number += 1;
+    }
+    assert!(number > 12 && closed > 3, "{closed} of {number} died with programs attached");
 }
 
 /// The daemon is told by nobody then whether its run is wanted: it undoes it, or it stands.
@@ -243,28 +293,6 @@ fn a_caller_that_is_killed_leaves_nobody_moved_and_free() {
             lab.awf().subcommand(&["detach", "--all"]);
         }
         assert_eq!(shell.curl("", "denied.test").code, 0, "as before");
-    }
-}
-
-/// Of a cgroup as a whole nobody is moved: it is behind the programs from the moment that they are attached.
-#[test]
-fn sigkill_at_each_step_leaves_a_cgroup_as_it_was_or_without_network() {
-    for (step, closed) in [("listeners", false), ("programs", true), ("tested", true), ("open", true)] {
-        let lab = lab();
-        let cgroup = super::targets::Cgroup::new(step);
-        let shell = Shell::start(&lab);
-        cgroup.enter(&shell);
-        let run = lab.awf().outer_env("AWF_BPF_TEST_DIE_AT", step);
-        let audit = run.audit_dir().to_str().expect("UTF-8").to_owned();
-        let words = ["attach", "--audit-dir", &audit, "--cgroup", cgroup.path(), "-d", "allowed.test"];
-        run.subcommand(&words).code(125).stderr_contains("the daemon died while it started");
-        for host in ["allowed.test", "denied.test"] {
-            assert_eq!(shell.curl("", host).code != 0, closed, "{step}: {host}");
-        }
-        lab.awf().subcommand(&["gc"]).ok();
-        assert_eq!(shell.curl("", "denied.test").code != 0, closed, "{step}: gc gives nobody the network");
-        lab.awf().subcommand(&["detach", "--all"]).ok();
-        assert_eq!(shell.curl("", "denied.test").code, 0, "{step}");
     }
 }
 

@@ -67,6 +67,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("rustc", Sign::Program("rustc")),
     ("strace", Sign::Program("strace")),
     ("sudo", Sign::Program("sudo")),
+    ("systemd", Sign::Program("systemd-run")),
     ("tinyproxy-bin", Sign::Program("tinyproxy")),
     ("vim", Sign::Program("vim")),
     ("wget", Sign::Program("wget")),

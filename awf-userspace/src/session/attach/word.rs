@@ -50,20 +50,11 @@ pub(super) struct Ready {
 
 /// The daemon's end.
 #[derive(Debug)]
-pub(super) struct Word {
-    pipe: File,
-    /// In debug builds: where to die, for tests.
-    #[cfg(debug_assertions)]
-    die_at: Option<String>,
-}
+pub(super) struct Word(File);
 
 impl Word {
     pub(super) fn new(pipe: OwnedFd) -> Self {
-        Self {
-            pipe: pipe.into(),
-            #[cfg(debug_assertions)]
-            die_at: std::env::var("AWF_BPF_TEST_DIE_AT").ok(),
-        }
+        Self(pipe.into())
     }
 
     /// # Errors
@@ -72,14 +63,7 @@ impl Word {
     pub(super) fn say(&mut self, message: &Message) -> Result<(), AttachError> {
         let mut line = serde_json::to_vec(message).unwrap_or_default();
         line.push(b'\n');
-        self.pipe.write_all(&line).map_err(|_| AttachError::CallerGone)?;
-        #[cfg(debug_assertions)]
-        if let Message::Step(step) = message
-            && self.die_at.as_ref().is_some_and(|at| *at == format!("{step:?}").to_lowercase())
-        {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        }
-        Ok(())
+        self.0.write_all(&line).map_err(|_| AttachError::CallerGone)
     }
 
     /// # Errors
@@ -92,7 +76,7 @@ impl Word {
 
 impl AsFd for Word {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
+        self.0.as_fd()
     }
 }
 
