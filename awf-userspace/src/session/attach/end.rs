@@ -2,6 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
 use super::{AttachError, Detached, RunInfo, ground, record::AttachedState};
 use crate::{
     cgroup,
@@ -25,7 +30,7 @@ pub(super) fn detach(id: &str) -> Result<Detached, AttachError> {
         Life::Dead(run) => end_dead(&record, run).map(|()| detached(false)),
         Life::Living(_) => match control::ask(id, &Request::Detach {}, LONG) {
             Ok(_) => Ok(detached(true)),
-            Err(e) => match state::look(id)? {
+            Err(e) => match after(id, record.daemon)? {
                 // It ended by itself meanwhile, or died.
                 None => Ok(detached(true)),
                 Some(Life::Dead(run)) => end_dead(&record, run).map(|()| detached(false)),
@@ -37,6 +42,17 @@ pub(super) fn detach(id: &str) -> Result<Detached, AttachError> {
             },
         },
     }
+}
+
+/// What has become of a run whose daemon gave no answer: it may be dying just now.
+fn after(id: &str, daemon: u32) -> Result<Option<Life>, StateError> {
+    let pid = Pid::from_raw(daemon.cast_signed());
+    if let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+        let limit = Timespec { tv_sec: 2, tv_nsec: 0 };
+        // Whatever comes of it, the state says what is so.
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit));
+    }
+    state::look(id)
 }
 
 fn end_dead(record: &AttachedState, run: DeadRun) -> Result<(), AttachError> {
