@@ -157,7 +157,7 @@ pub fn resolve_attach(args: &AttachArgs, inputs: &Inputs) -> Result<ResolvedAtta
         name_servers: name_servers::servers(&exec, &config, &mut errors),
         deadlines: Deadlines::read(&args.deadline, &mut errors),
         upstream_proxies: upstream::proxies(&exec, inputs, &mut errors, &mut notices),
-        audit_dir: args.audit_dir.as_ref().and_then(|dir| std::path::absolute(dir).ok()),
+        audit_dir: args.audit_dir.clone(),
         invoker: id_of("SUDO_UID").zip(id_of("SUDO_GID")).map(|(uid, gid)| Invoker { uid, gid }),
         keep_sockets: args.keep_sockets,
         notices: Vec::new(),

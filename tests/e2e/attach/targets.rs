@@ -92,6 +92,27 @@ fn a_cgroup_as_a_whole_now_and_later() {
 }
 
 #[test]
+fn relative_paths_are_the_callers() {
+    let lab = lab();
+    let cgroup = Cgroup::new("relative");
+    let shell = Shell::start(&lab);
+    cgroup.enter(&shell);
+    let here = cgroup.0.parent().expect("it is below").to_owned();
+    let name = cgroup.0.file_name().expect("a name").to_str().expect("UTF-8").to_owned();
+    let run = lab.awf().cwd(&here);
+    let audit = run.audit_dir().to_str().expect("UTF-8");
+    run.subcommand(&["attach", "--cgroup", &name, "-d", "allowed.test", "--audit-dir", audit]).ok();
+    assert!(shell.curl("", "allowed.test").code == 0 && shell.curl("", "denied.test").code != 0);
+    lab.awf().subcommand(&["detach", "--all"]).ok();
+    let audit = lab.dir().work();
+    let pid = shell.pid().to_string();
+    let words = ["attach", "--pid", &pid, "-d", "allowed.test", "--audit-dir", "here"];
+    lab.awf().cwd(&audit).subcommand(&words).ok();
+    assert!(audit.join("here/audit.jsonl").exists() && audit.join("here/awf-bpf.log").exists());
+    lab.awf().subcommand(&["detach", "--all"]).ok();
+}
+
+#[test]
 fn a_run_of_a_cgroup_ends_when_that_is_removed() {
     let lab = lab();
     let cgroup = Cgroup::new("removed");

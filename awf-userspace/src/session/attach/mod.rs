@@ -30,6 +30,8 @@ pub(super) use end::reap;
 pub use error::AttachError;
 pub use plan::{AttachPlan, Attached, Detached, OldSocket, OldSockets, OnFailure, RunInfo, Target};
 
+use std::path::PathBuf;
+
 use super::state;
 
 /// Attaches `plan.target` and returns when its policy is open. A daemon goes on from here; nothing of this process is
@@ -42,17 +44,26 @@ use super::state;
 /// Names the step that failed. With [`OnFailure::Undo`] nothing of it is left then, but if the daemon died
 /// ([`AttachError::Died`]). With [`OnFailure::Refuse`], or then, what was to be attached has no network from the moment that
 /// its processes were to be moved, until `detach`.
-pub fn start(plan: AttachPlan) -> Result<Attached, AttachError> {
+pub fn start(mut plan: AttachPlan) -> Result<Attached, AttachError> {
     if !rustix::process::geteuid().is_root() {
         return Err(AttachError::NotRoot);
     }
     let id = state::new_id()?;
     let patience = plan.patience;
+    // The daemon is in no directory of its caller's.
+    plan.audit_dir = plan.audit_dir.map(absolute);
+    if let Target::Cgroup(path) = &mut plan.target {
+        *path = absolute(std::mem::take(path));
+    }
     super::reap_quietly();
     let pipe = daemon::start(plan, &id)?;
     let (ready, notes) = word::listen(pipe, &id, patience)?;
     let word::Ready { audit, processes, old_sockets } = ready;
     Ok(Attached { id, audit, processes, old_sockets, notes })
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// Ends run `id`, its daemon dead or alive: no policy holds for its processes any more, and none is killed.
