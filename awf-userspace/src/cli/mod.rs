@@ -8,6 +8,7 @@ mod doctor;
 mod exec;
 mod gc;
 mod logging;
+mod policy;
 mod usage;
 mod version;
 
@@ -49,7 +50,7 @@ Exit codes:
 #[command(name = "awf-bpf", version, after_help = EXAMPLES, max_term_width = 110)]
 #[command(args_conflicts_with_subcommands = true, subcommand_value_name = "SUBCOMMAND")]
 #[command(
-    override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf check [POLICY] [URL|HOST[:PORT]]...\n       awf-bpf doctor --tls [--json]\n       awf-bpf attach (--pid PID | --cgroup DIR | --unit NAME) [POLICY]\n       awf-bpf detach ID... | ps [--json]\n       awf-bpf gc | version [--json]"
+    override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf check [POLICY] [URL|HOST[:PORT]]...\n       awf-bpf doctor --tls [--json]\n       awf-bpf attach (--pid PID | --cgroup DIR | --unit NAME) [POLICY]\n       awf-bpf detach ID... | ps [--json]\n       awf-bpf policy allow|deny [--run ID] [--remove] ENTRY... | show | init | schema\n       awf-bpf gc | version [--json]"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -84,6 +85,9 @@ enum Command {
     Detach(attach::DetachArgs),
     /// List attached runs. Where a daemon is DEAD, its processes have no network.
     Ps(attach::PsArgs),
+    /// Change or show the rules of an attached run while it goes on; begin a configuration file.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Remove what killed runs left behind. Processes that were attached are left alone.
     Gc,
     /// Say which version this is.
@@ -108,6 +112,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Attach(args)) => attach::attach(&args),
         Some(Command::Detach(args)) => attach::detach(&args),
         Some(Command::Ps(args)) => attach::ps(&args),
+        Some(Command::Policy(command)) => policy::policy(&command),
         Some(Command::Gc) => gc::gc(),
         Some(Command::Version(args)) => version::version(&args),
     })

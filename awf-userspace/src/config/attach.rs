@@ -132,9 +132,10 @@ impl AttachArgs {
 /// Everything that is wrong with it, at once.
 pub fn resolve_attach(args: &AttachArgs, inputs: &Inputs) -> Result<ResolvedAttach, ConfigErrors> {
     let (mut errors, mut notices) = (Vec::new(), Vec::new());
-    let exec = args.as_exec();
-    let config = file::load(&args.policy, inputs, &mut errors);
-    let policy = rules::policy(&args.policy, &config, inputs, &mut errors);
+    let mut config = file::load(&args.policy, inputs, &mut errors);
+    errors.extend(file::check(&mut config, inputs));
+    let exec = file::merged(&args.as_exec(), &config);
+    let policy = rules::policy(&exec.policy, &config, inputs, &mut errors);
     notices.extend(rules::notices(&policy));
     for (flag, given) in
         [("--tls", args.tls.is_some_and(|mode| mode != TlsMode::Off)), ("--ssl-bump", args.ssl_bump)]
@@ -155,11 +156,11 @@ pub fn resolve_attach(args: &AttachArgs, inputs: &Inputs) -> Result<ResolvedAtta
         },
         policy,
         name_servers: name_servers::servers(&exec, &config, &mut errors),
-        deadlines: Deadlines::read(&args.deadline, &mut errors),
+        deadlines: Deadlines::read(&exec.deadline, &mut errors),
         upstream_proxies: upstream::proxies(&exec, inputs, &mut errors, &mut notices),
-        audit_dir: args.audit_dir.clone(),
+        audit_dir: args.audit_dir.as_ref().or(exec.audit_dir.as_ref()).cloned(),
         invoker: id_of("SUDO_UID").zip(id_of("SUDO_GID")).map(|(uid, gid)| Invoker { uid, gid }),
-        keep_sockets: args.keep_sockets,
+        keep_sockets: args.keep_sockets || config.is("attach.keep_sockets").unwrap_or_default(),
         notices: Vec::new(),
     };
     if errors.is_empty() { Ok(ResolvedAttach { notices, ..resolved }) } else { Err(ConfigErrors(errors)) }

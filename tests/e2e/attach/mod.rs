@@ -1,6 +1,7 @@
 //! `attach`: processes that run already get a firewall, lose it by `detach` alone, and have no network when it dies.
 
 mod death;
+mod live;
 mod policy;
 mod reuse;
 mod sockets;
