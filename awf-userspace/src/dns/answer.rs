@@ -33,7 +33,8 @@ pub(super) fn chain(name: &Name, kind: RecordType, records: &[Record]) -> Vec<Re
     for _ in 0..CHAIN_MAX {
         let here = || records.iter().filter(|r| r.dns_class == DNSClass::IN && r.name == *owner);
         let found: Vec<_> = here()
-            .filter(|r| r.record_type() == kind)
+            // Of a message that says it is an update (RFC 2136 section 2.4.1) there may be some without data.
+            .filter(|r| r.record_type() == kind && !matches!(r.data, RData::Update0(_)))
             .take(RECORDS_MAX)
             .scan(BYTES_MAX, |left, r| Some(fits(r, left).then(|| bounded(r, owner))))
             .flatten()
