@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 use super::AttachError;
 
-/// How often it is looked whether a cgroup that is empty and not ours is still there.
+/// How often it is looked, whatever is told: a change within 10 ms of another one is told of later, and not at all if the
+/// cgroup is removed by then (`cgroup_file_notify`, kernel/cgroup/cgroup.c).
 const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// Tells once: when `cgroup` is empty if it was `made` for the run, else when it was removed. Who stops a service leaves
@@ -36,7 +37,6 @@ pub(super) fn start(cgroup: &Path, made: bool) -> Result<mpsc::Receiver<()>, Att
 
 fn wait(events: &File, cgroup: &Path, made: bool) -> io::Result<()> {
     loop {
-        // A change after this read wakes the poll below: nothing is missed.
         let mut text = [0; 128];
         let populated = match events.read_at(&mut text, 0) {
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
@@ -45,8 +45,7 @@ fn wait(events: &File, cgroup: &Path, made: bool) -> io::Result<()> {
         if !populated && (made || !cgroup.exists()) {
             return Ok(());
         }
-        let limit = (!populated).then_some(&LOOK);
-        match poll(&mut [PollFd::new(events, PollFlags::PRI)], limit) {
+        match poll(&mut [PollFd::new(events, PollFlags::PRI)], Some(&LOOK)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
