@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! cli -> config -> policy
-//! cli -> doctor -> {session, ca}
+//! cli -> doctor -> {session, bpf, cgroup, dns, ca}
+//! cli -> hook -> {config, session, cgroup}
 //! cli -> session -> {cgroup, netns, bpf, proxy, dns, launch} -> {policy, audit, sys}
 //! {proxy, dns} -> resolve -> policy
 //! {config, proxy} -> upstream_proxy -> policy
@@ -34,6 +35,8 @@ pub mod doctor;
 #[cfg(any(test, awf_fuzz))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(not(awf_fuzz))]
+pub mod hook;
 #[cfg(not(awf_fuzz))]
 pub mod jail;
 #[cfg(not(awf_fuzz))]

@@ -12,6 +12,7 @@ mod exhaustion;
 mod files;
 mod founding;
 mod hidden;
+mod hook_install;
 mod host_ports;
 mod host_services;
 mod hostile;

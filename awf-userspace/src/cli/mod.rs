@@ -7,6 +7,7 @@ pub(crate) mod check;
 mod doctor;
 mod exec;
 mod gc;
+mod hook;
 mod logging;
 mod policy;
 mod usage;
@@ -50,7 +51,7 @@ Exit codes:
 #[command(name = "awf-bpf", version, after_help = EXAMPLES, max_term_width = 110)]
 #[command(args_conflicts_with_subcommands = true, subcommand_value_name = "SUBCOMMAND")]
 #[command(
-    override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf check [POLICY] [URL|HOST[:PORT]]...\n       awf-bpf doctor --tls [--json]\n       awf-bpf attach (--pid PID | --cgroup DIR | --unit NAME) [POLICY]\n       awf-bpf detach ID... | ps [--json]\n       awf-bpf policy allow|deny [--run ID] [--remove] ENTRY... | show | init | schema\n       awf-bpf gc | version [--json]"
+    override_usage = "awf-bpf [exec] [FLAGS] -- CMD [ARGS]...\n       awf-bpf check [POLICY] [URL|HOST[:PORT]]...\n       awf-bpf doctor [--tls | --hook] [--json]\n       awf-bpf attach (--pid PID | --cgroup DIR | --unit NAME) [POLICY]\n       awf-bpf detach ID... | ps [--json]\n       awf-bpf policy allow|deny [--run ID] [--remove] ENTRY... | show | init | schema\n       awf-bpf hook install|uninstall|status ...\n       awf-bpf gc | version [--json]"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -69,9 +70,11 @@ enum Command {
     ///
     /// Exit codes: 0 all is allowed, 1 something is denied, 2 the policy, a target or a record is invalid.
     Check(Box<check::CheckArgs>),
-    /// Try which of the clients on this machine trust the CA of a run that intercepts TLS.
+    /// Say whether awf-bpf works on this machine, and what to do where it does not.
     ///
-    /// Exit codes: 0 all that are installed do, 1 some do not (with why, and what to do), 2 nothing could be tried.
+    /// It loads and attaches the kernel programs, and tries what they must refuse. With --tls: which clients of this
+    /// machine trust the CA of a run that intercepts TLS; with --hook: how steps can leave their job's cgroup. Exit codes:
+    /// 0 all is well, 1 something is not, with what to do, 2 no run would begin, or nothing could be tried.
     Doctor(doctor::DoctorArgs),
     /// Put processes that run already behind the firewall; a daemon holds it up until `detach`.
     ///
@@ -90,6 +93,9 @@ enum Command {
     Policy(policy::PolicyCommand),
     /// Remove what killed runs left behind. Processes that were attached are left alone.
     Gc,
+    /// Put a self-hosted GitHub Actions runner's jobs behind the firewall.
+    #[command(subcommand)]
+    Hook(hook::HookCommand),
     /// Say which version this is.
     Version(version::VersionArgs),
 }
@@ -114,6 +120,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Ps(args)) => attach::ps(&args),
         Some(Command::Policy(command)) => policy::policy(&command),
         Some(Command::Gc) => gc::gc(),
+        Some(Command::Hook(command)) => hook::hook(&command),
         Some(Command::Version(args)) => version::version(&args),
     })
 }

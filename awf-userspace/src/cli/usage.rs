@@ -35,7 +35,7 @@ pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
     } else if dashless {
         say("\nThe command stands behind `--`: awf-bpf exec [FLAGS] -- CMD [ARGS]...\n");
     }
-    ExitCode::from(if is(&["check", "detach", "doctor", "gc", "policy", "ps", "version"]) {
+    ExitCode::from(if is(&["check", "detach", "doctor", "gc", "hook", "policy", "ps", "version"]) {
         EXIT_USAGE
     } else {
         EXIT_SETUP
@@ -46,7 +46,7 @@ pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
 fn subcommand(argv: &[OsString]) -> Option<&'static str> {
     let typed = argv.get(1)?.to_str()?;
     let distance = |known: &&str| strsim::osa_distance(typed, known);
-    ["exec", "run", "attach", "check", "detach", "doctor", "gc", "policy", "version", "help"]
+    ["exec", "run", "attach", "check", "detach", "doctor", "gc", "hook", "policy", "version", "help"]
         .into_iter()
         .find(|known| (1..=2).contains(&distance(known)) && typed.len() > 2)
 }
@@ -100,6 +100,7 @@ fn elsewhere(cli: &Cli) -> Vec<String> {
             | Command::Policy(_)
             | Command::Doctor(_)
             | Command::Gc
+            | Command::Hook(_)
             | Command::Version(_),
         ) => Vec::new(),
     }

@@ -55,8 +55,9 @@ pub(super) const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     // It runs sessions by their command line, beside a server of its own.
-    ("doctor", &["session", "ca", "policy", "audit", "sys"]),
-    ("hook", &["config", "session", "preflight", "policy", "audit", "sys"]),
+    // `bpf`, `cgroup`, `dns`: it tries what a machine must have.
+    ("doctor", &["session", "bpf", "cgroup", "dns", "ca", "policy", "audit", "sys"]),
+    ("hook", &["config", "session", "cgroup", "preflight", "policy", "audit", "sys"]),
     (
         "cli",
         &["config", "session", "doctor", "preflight", "hook", "launch", "jail", "policy", "audit", "sys"],
