@@ -244,7 +244,8 @@ fn doctor_names_what_is_wrong_and_what_to_do() {
 #[test]
 fn doctor_refuses_what_it_does_not_know() {
     let lab = Lab::new();
-    lab.awf().subcommand(&["doctor"]).code(2).stderr_contains("awf-bpf doctor --tls");
+    lab.awf().subcommand(&["doctor", "curl"]).code(2).stderr_contains("awf-bpf doctor --tls");
+    lab.awf().subcommand(&["doctor", "--tls", "--hook"]).code(2).stderr_contains("--hook");
     lab.awf().subcommand(&["doctor", "--tls", "crul"]).code(2).stderr_contains("those are curl, wget, git");
     lab.awf()
         .subcommand(&["doctor", "--tls", "--user", "no-such-user", "curl"])

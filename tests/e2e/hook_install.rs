@@ -2,6 +2,7 @@
 //! runner's directory that is its user's.
 
 mod attacks;
+mod escapes;
 mod machine;
 
 use harness::procs;

@@ -7,6 +7,7 @@ mod clients;
 mod denial;
 mod distrusted;
 mod dns;
+mod doctor;
 mod env;
 mod exhaustion;
 mod files;

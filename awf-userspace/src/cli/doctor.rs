@@ -1,13 +1,24 @@
 //! `awf-bpf doctor`.
 
-use std::io::IsTerminal as _;
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
 use super::{EXIT_USAGE, complain, logging, plain, say};
 use crate::{
     config::{Chroot, LogLevel},
-    doctor::{self, Options, Report, Row, Trial},
+    doctor::{
+        self, Options, Report, Row, Trial,
+        health::{self, Finding, Level},
+    },
+    hook::{
+        account::Account,
+        escapes::{self, Escape, Way},
+        install::{self, record},
+    },
 };
 
 /// Some client does not work.
@@ -18,9 +29,17 @@ const EXIT_UNUSABLE: u8 = 2;
 /// The flags of `doctor`.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct DoctorArgs {
-    /// Try whether each client that is installed trusts the CA of a run with --tls on.
+    /// Instead of the machine, try whether each client that is installed trusts the CA of a run with --tls on.
     #[arg(long)]
     tls: bool,
+
+    /// Instead of the machine, look for ways by which the steps of a runner with hooks can leave their job's cgroup.
+    #[arg(long, conflicts_with = "tls")]
+    hook: bool,
+
+    /// With --hook: the runner's directory; without it, every runner whose hooks are installed.
+    #[arg(long, value_name = "DIR", requires = "hook")]
+    runner_dir: Option<PathBuf>,
 
     /// Answer with one JSON object on stdout.
     #[arg(long)]
@@ -42,9 +61,11 @@ pub(super) struct DoctorArgs {
 /// Prints the matrix.
 pub(super) fn doctor(args: &DoctorArgs) -> u8 {
     logging::start(LogLevel::Warn);
+    if args.hook {
+        return ways_out(args);
+    }
     if !args.tls {
-        complain("doctor looks at one thing so far: awf-bpf doctor --tls");
-        return EXIT_USAGE;
+        return machine(args);
     }
     let chroot = args.chroot.filter(|chroot| *chroot == Chroot::Off).map(|_| "--chroot=off".to_owned());
     let user = args.user.as_ref().map(|user| format!("--user={user}"));
@@ -72,6 +93,106 @@ pub(super) fn doctor(args: &DoctorArgs) -> u8 {
             EXIT_UNUSABLE
         }
     }
+}
+
+/// Prints the ways out of a job.
+fn ways_out(args: &DoctorArgs) -> u8 {
+    let runners = match runners(args.runner_dir.as_deref()) {
+        Ok(runners) if !runners.is_empty() => runners,
+        other => {
+            let why = other
+                .err()
+                .unwrap_or_else(|| "no hooks are installed: name the runner with --runner-dir".into());
+            if args.json {
+                println!("{}", serde_json::json!({ "ok": false, "error": plain(&why) }));
+            }
+            complain(why);
+            return EXIT_UNUSABLE;
+        }
+    };
+    let looked: Vec<_> = runners
+        .iter()
+        .map(|(dir, account, binary)| (dir, account, escapes::look(account, Some(dir), binary)))
+        .collect();
+    let ok = looked.iter().flat_map(|(_, _, all)| all).all(|escape| escape.way == Way::Closed);
+    if args.json {
+        let one = |(dir, account, all): &(&PathBuf, &Account, Vec<Escape>)| serde_json::json!({ "runner_dir": dir, "user": account.name, "escapes": all });
+        println!(
+            "{}",
+            serde_json::json!({ "ok": ok, "runners": looked.iter().map(one).collect::<Vec<_>>() })
+        );
+    } else {
+        for (dir, account, all) in &looked {
+            println!("{}", plain(&format!("{} (user {})", dir.display(), account.name)));
+            all.iter().flat_map(way_out).for_each(|line| println!("{}", plain(&line)));
+        }
+    }
+    if ok { 0 } else { EXIT_DEGRADED }
+}
+
+/// Directory, user, and what sudo runs for the hooks.
+fn runners(dir: Option<&Path>) -> Result<Vec<(PathBuf, Account, PathBuf)>, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(
+            "what sudo and other users' processes allow is told to root: sudo awf-bpf doctor --hook".into()
+        );
+    }
+    let records = record::all().map_err(|e| e.to_string())?;
+    let Some(dir) = dir else {
+        let known = |record: &record::Record| {
+            let account = Account::find(&record.uid.to_string()).map_err(|e| e.to_string())?;
+            Ok((record.runner_dir.clone(), account, record.binary.clone()))
+        };
+        return records.iter().map(known).collect();
+    };
+    let (dir, account) = install::runner(dir).map_err(|e| e.to_string())?;
+    let on_record =
+        records.iter().find(|record| record.runner_dir == dir).map(|record| record.binary.clone());
+    let binary =
+        on_record.map_or_else(|| std::fs::read_link("/proc/self/exe"), Ok).map_err(|e| e.to_string())?;
+    Ok(vec![(dir, account, binary)])
+}
+
+fn way_out(escape: &Escape) -> Vec<String> {
+    let way = match escape.way {
+        Way::Closed => "closed",
+        Way::Unknown => "unknown",
+        Way::Open => "OPEN",
+    };
+    let first = format!("{way:7}  {}: {}", escape.name, escape.found);
+    let remedy = escape.remedy.iter().map(|remedy| format!("         {remedy}"));
+    std::iter::once(first).chain(remedy).collect()
+}
+
+/// Prints what was found of the machine.
+fn machine(args: &DoctorArgs) -> u8 {
+    if !args.only.is_empty() || args.chroot.is_some() || args.user.is_some() {
+        complain("CLIENT, --chroot and --user are about clients: awf-bpf doctor --tls");
+        return EXIT_USAGE;
+    }
+    let health = health::health();
+    if args.json {
+        println!("{}", serde_json::json!(health));
+    } else {
+        health.findings.iter().flat_map(finding).for_each(|line| println!("{}", plain(&line)));
+    }
+    match health.verdict {
+        Level::Ok => 0,
+        Level::Unknown | Level::Degraded => EXIT_DEGRADED,
+        Level::Unusable => EXIT_UNUSABLE,
+    }
+}
+
+fn finding(finding: &Finding) -> Vec<String> {
+    let level = match finding.level {
+        Level::Ok => "ok",
+        Level::Unknown => "unknown",
+        Level::Degraded => "degraded",
+        Level::Unusable => "unusable",
+    };
+    let first = format!("{level:8}  {}: {}", finding.check, finding.found);
+    let remedy = finding.remedy.iter().map(|remedy| format!("          {remedy}"));
+    std::iter::once(first).chain(remedy).collect()
 }
 
 fn lines(report: &Report) -> Vec<String> {

@@ -5,9 +5,11 @@
 //! origin   the server
 //! clients  who is tried, and how
 //! trial    one run of one client
+//! health   without --tls: the machine
 //! ```
 
 mod clients;
+pub mod health;
 mod origin;
 mod trial;
 
