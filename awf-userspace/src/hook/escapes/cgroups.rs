@@ -20,7 +20,7 @@ const MOST: usize = 10_000;
 
 pub(super) fn look(account: &Account) -> Escape {
     const NAME: &str = "cgroups";
-    let remedy = "awf-bpf hook pre-job takes them back to root at the start of each job; others: chown root cgroup.procs";
+    let remedy = "chown root: on the cgroup and its cgroup.procs; a service with Delegate=yes gives its own away again when it starts";
     let Some(root) = root() else {
         return Escape::unknown(
             NAME,
