@@ -14,6 +14,7 @@ mod files;
 mod founding;
 mod hidden;
 mod hook_install;
+mod hook;
 mod host_ports;
 mod host_services;
 mod hostile;

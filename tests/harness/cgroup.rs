@@ -66,12 +66,17 @@ impl OwnCgroup {
 
 impl Drop for OwnCgroup {
     fn drop(&mut self) {
-        // Removed once it is empty: what is killed takes a moment, and who fails here has failed before.
-        let _ = fs::write(self.dir.join("cgroup.kill"), "1");
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        while !remove(&self.dir) && std::time::Instant::now() < end {
-            std::thread::yield_now();
-        }
+        end(&self.dir);
+    }
+}
+
+/// Kills what is in the cgroup and removes it.
+pub(crate) fn end(dir: &Path) {
+    // Removed once it is empty: what is killed takes a moment, and who fails here has failed before.
+    let _ = fs::write(dir.join("cgroup.kill"), "1");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while !remove(dir) && std::time::Instant::now() < end {
+        std::thread::yield_now();
     }
 }
 
@@ -79,13 +84,13 @@ fn remove(dir: &Path) -> bool {
     below(dir).iter().all(|one| remove(one)) && fs::remove_dir(dir).is_ok()
 }
 
-fn below(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn below(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()).collect()
 }
 
 /// Where cgroup v2 is mounted.
-fn root() -> io::Result<PathBuf> {
+pub(crate) fn root() -> io::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let of_v2 = |line: &str| {
         let (mount, kind) = line.split_once(" - ")?;

@@ -30,6 +30,7 @@ pub mod process;
 pub mod procs;
 pub mod registries;
 pub mod run;
+pub mod runner;
 pub mod seen;
 pub mod site;
 pub mod soak;

@@ -1,0 +1,3 @@
+//! The hooks of a self-hosted runner: jobs whose steps are behind the firewall, with a stand-in for GitHub's runner.
+
+mod stand_in;
