@@ -93,7 +93,8 @@ fn process_fields<M: SerializeMap>(map: &mut M, process: &ProcessInfo) -> Result
         let nearest: Vec<_> = process.ancestors.iter().take(bound::ANCESTORS).map(path).collect();
         map.serialize_entry("ancestors", &nearest)?;
     }
-    known(map, "uid", process.uid)
+    known(map, "uid", process.uid)?;
+    known(map, "step", process.step.as_ref().map(|step| cut(step.clone(), bound::TEXT)))
 }
 
 fn known<M: SerializeMap>(map: &mut M, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {

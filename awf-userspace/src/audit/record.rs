@@ -83,6 +83,8 @@ pub struct ProcessInfo {
     pub argv: Option<Vec<String>>,
     /// Executables of the ancestors, nearest first.
     pub ancestors: Vec<String>,
+    /// The step of the job that it belongs to, where there is a job.
+    pub step: Option<String>,
 }
 
 /// One event. What is not known is `None` and absent from the JSON line. `schema`, `timestamp`, `id` and

@@ -68,6 +68,7 @@ fn full() -> Record {
             exe: Some("/usr/bin/curl".into()),
             argv: Some(vec!["curl".into(), "--token".into(), "s3cret".into()]),
             ancestors: vec!["/bin/bash".into()],
+            step: Some("__run".into()),
         }),
         ..denial("x.test")
     }
@@ -101,7 +102,7 @@ fn every_field_has_the_name_of_the_format_and_unknown_ones_are_absent() {
             "ip": "2001:db8::1", "family": 6, "proto": "http", "method": "GET",
             "url": "http://***@x.test/?token=***", "status": 403, "bytes_up": 1, "bytes_down": 2, "ms": 3, "requests": 4,
             "pid": 7, "ppid": 6, "comm": "curl", "exe": "/usr/bin/curl", "argv": ["curl", "--token", "***"],
-            "ancestors": ["/bin/bash"], "uid": 1000,
+            "ancestors": ["/bin/bash"], "uid": 1000, "step": "__run",
         })
     );
     assert_eq!(

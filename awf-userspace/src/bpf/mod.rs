@@ -7,6 +7,7 @@ mod load;
 mod marks;
 mod origins;
 mod process;
+mod steps;
 
 pub use attach::{Guarded, Places};
 pub use events::{Events, EventsError, Notice, Ring};
@@ -14,6 +15,7 @@ pub use load::{BpfError, Counters, Kernel, Loading, Programs};
 pub use marks::{Births, mark_listeners};
 pub use origins::Origins;
 pub use process::{Caller, Processes};
+pub use steps::Steps;
 
 /// The object that `build.rs` left; empty when it was built with `AWF_EBPF_SKIP`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/awf-ebpf"));

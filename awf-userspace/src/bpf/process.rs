@@ -16,8 +16,8 @@ use std::{
 use awf_common::Origin;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::image::Said;
-use crate::audit::ProcessInfo;
+use super::{image::Said, steps::Steps};
+use crate::{audit::ProcessInfo, sys::proc_stat::Stat};
 
 /// How many sockets are remembered; the oldest are forgotten first.
 const SOCKETS: usize = 16_384;
@@ -46,6 +46,8 @@ pub struct Processes {
     state: Mutex<State>,
     /// Whether our /proc numbers processes as the kernel programs do.
     foreign_numbers: bool,
+    /// Which step of a job a process belongs to.
+    steps: Option<Steps>,
 }
 
 #[derive(Debug, Default)]
@@ -147,7 +149,14 @@ impl State {
 
 /// The memory that `info` takes, about.
 fn size(info: &ProcessInfo) -> usize {
-    let texts = info.argv.iter().flatten().chain(&info.ancestors).chain(&info.exe).chain([&info.comm]);
+    let texts = info
+        .argv
+        .iter()
+        .flatten()
+        .chain(&info.ancestors)
+        .chain(&info.exe)
+        .chain(&info.step)
+        .chain([&info.comm]);
     // 40: the `String` itself and what an allocation takes at least.
     size_of::<ProcessInfo>() + texts.map(|text| text.capacity() + 40).sum::<usize>()
 }
@@ -157,7 +166,14 @@ impl Processes {
     /// its /proc; processes are then known by number, uid and comm alone.
     #[must_use]
     pub fn new(foreign_numbers: bool) -> Self {
-        Self { state: Mutex::default(), foreign_numbers }
+        Self { state: Mutex::default(), foreign_numbers, steps: None }
+    }
+
+    /// Says of each process in which step it belongs.
+    #[must_use]
+    pub fn with_steps(mut self, steps: Steps) -> Self {
+        self.steps = Some(steps);
+        self
     }
 
     /// Looks at the process that called at `time` (boot time, ns) and remembers it under its socket.
@@ -211,7 +227,7 @@ impl Processes {
             return bare(caller).into();
         }
         let known = self.state.lock().ok().and_then(|state| state.known(caller, time).cloned());
-        let read = Known::read(caller, time, known.as_ref());
+        let read = Known::read(caller, time, known.as_ref(), self.steps.as_ref());
         if let Ok(mut state) = self.state.lock() {
             match &read {
                 Ok(read) => state.keep(caller.tgid, read.clone()),
@@ -237,10 +253,10 @@ impl Known {
     }
 
     /// Reads the process that called at `time`, unless it is `known` already.
-    fn read(caller: &Caller, time: u64, known: Option<&Self>) -> Result<Self, Miss> {
+    fn read(caller: &Caller, time: u64, known: Option<&Self>, steps: Option<&Steps>) -> Result<Self, Miss> {
         let stat = Stat::read(caller.tgid).ok_or_else(|| Miss::Ended(boot_time()))?;
-        if stat.start_ns() > time {
-            return Err(Miss::Ended(stat.start_ns()));
+        if start_ns(&stat) > time {
+            return Err(Miss::Ended(start_ns(&stat)));
         }
         let exe = exe(caller.tgid).ok_or(Miss::Unreadable)?;
         let read = Some((stat.start, exe));
@@ -252,6 +268,7 @@ impl Known {
             exe: read.as_ref().map(|(_, exe)| exe.to_string_lossy().into_owned()),
             argv: argv(caller.tgid),
             ancestors: ancestors(stat.ppid),
+            step: steps.map(|steps| steps.of(caller.tgid, &stat)),
             ..bare(caller)
         };
         // It may have ended while it was read: what was read of its successor is thrown away.
@@ -326,32 +343,9 @@ fn proc_path(pid: u32, file: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{file}"))
 }
 
-/// What is needed of /proc/PID/stat (proc_pid_stat(5)).
-struct Stat {
-    comm: String,
-    ppid: u32,
-    /// Clock ticks since boot.
-    start: u64,
-}
-
-impl Stat {
-    fn read(pid: u32) -> Option<Self> {
-        Self::parse(&String::from_utf8_lossy(&fs::read(proc_path(pid, "stat")).ok()?))
-    }
-
-    /// The name is in parentheses and may itself hold any byte: the last `)` ends it.
-    fn parse(text: &str) -> Option<Self> {
-        let (head, rest) = text.rsplit_once(')')?;
-        let comm = head.split_once('(')?.1.to_owned();
-        let mut fields = rest.split_ascii_whitespace();
-        let ppid = fields.nth(1)?.parse().ok()?;
-        let start = fields.nth(17)?.parse().ok()?;
-        Some(Self { comm, ppid, start })
-    }
-
-    fn start_ns(&self) -> u64 {
-        self.start.saturating_mul(Duration::from_secs(1).as_nanos() as u64 / USER_HZ)
-    }
+/// Nanoseconds since boot.
+fn start_ns(stat: &Stat) -> u64 {
+    stat.start.saturating_mul(Duration::from_secs(1).as_nanos() as u64 / USER_HZ)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod namespace;
 #[cfg(not(awf_fuzz))]
 pub mod pod;
 pub mod priority;
+pub mod proc_stat;
 pub mod route;
 pub mod signalfd;
 pub mod terminal;
