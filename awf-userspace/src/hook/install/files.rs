@@ -17,12 +17,17 @@ pub const SAID: u8 = 125;
 #[must_use]
 pub fn wrapper(sudo: &Path, binary: &Path, word: &str) -> String {
     let (sudo, binary) = (sudo.display(), binary.display());
+    // Steps with `if: always()` run whatever a hook exits with, and here nobody knows that anything holds them.
+    let end = match word {
+        "pre-job" => "[ \"$(cat /proc/$PPID/comm)\" != Runner.Worker ] || kill -KILL $PPID; ",
+        _ => "",
+    };
     format!(
         "#!/bin/bash\n\
          # Made by awf-bpf hook install, removed by awf-bpf hook uninstall. Exit code {SAID}: it has said why itself.\n\
          {sudo} -n {binary} hook {word} </dev/null || {{ code=$?; [ $code -eq {SAID} ] || echo \"::error title=awf-bpf::\
          {sudo} -n {binary} hook {word} did not run to its end (exit code $code). Is {binary} there, and may $(id -un) \
-         run it? As root: {binary} hook status\"; exit $code; }}\n"
+         run it? As root: {binary} hook status\"; [ $code -eq {SAID} ] || {{ {end}:; }}; exit $code; }}\n"
     )
 }
 
