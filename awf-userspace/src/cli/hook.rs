@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{EXIT_FAILURE, complain, logging, plain};
+use super::{EXIT_FAILURE, EXIT_SETUP, complain, logging, plain};
 use crate::{
     config::LogLevel,
-    hook::install::{
-        self, InstallError, Options, Outcome,
-        piece::Role,
-        status::{self, Condition, Status},
+    hook::{
+        install::{
+            self, InstallError, Options, Outcome,
+            piece::Role,
+            status::{self, Condition, Status},
+        },
+        job,
     },
 };
 
@@ -30,6 +33,15 @@ pub(super) enum HookCommand {
     ///
     /// Exit codes: 0 all is there, 1 something is not, or nothing is installed.
     Status(StatusArgs),
+    /// What the runner calls before a job, as root: hold its steps to the policy.
+    ///
+    /// Takes no words: what it goes by is in /etc/awf-bpf, and in the processes that called it. Exit codes: 0 the job is held,
+    /// 125 it is not as it should be (the steps have no network, and an ::error:: says why).
+    PreJob,
+    /// What the runner calls after a job, as root: end what the steps left, and report.
+    ///
+    /// Exit codes: 0 done, or there was nothing to do; 125 not, and an ::error:: says why.
+    PostJob,
 }
 
 /// The flags of `hook install`.
@@ -95,7 +107,31 @@ pub(super) fn hook(command: &HookCommand) -> u8 {
         }
         HookCommand::Uninstall(args) => told(install::uninstall(&args.runner_dir)),
         HookCommand::Status(args) => show(args),
+        HookCommand::PreJob => {
+            let (outcome, last) = job::pre_job(sudo_uid().as_deref());
+            let code = report(&outcome);
+            if let Some(last) = last {
+                last.take();
+            }
+            code
+        }
+        HookCommand::PostJob => report(&job::post_job(sudo_uid().as_deref())),
     }
+}
+
+/// Who called sudo; the variable is sudo's own.
+fn sudo_uid() -> Option<String> {
+    std::env::var("SUDO_UID").ok()
+}
+
+/// Lines for the runner, whole and at once. That nobody reads them any more changes nothing.
+fn report(outcome: &job::Outcome) -> u8 {
+    use std::io::Write as _;
+    let mut text = outcome.lines.join("\n");
+    text.push('\n');
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if outcome.failed { EXIT_SETUP } else { 0 }
 }
 
 fn told(result: Result<Outcome, InstallError>) -> u8 {

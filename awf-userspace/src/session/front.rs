@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     audit::JsonSink,
-    bpf::{Events, Kernel, Origins, Processes, Ring},
+    bpf::{Events, Kernel, Origins, Processes, Ring, Steps},
     dns::{DnsError, DnsStub, StandIns, Upstream},
     jail::SelfTest,
     netns::CommandNetwork,
-    policy::LivePolicy,
+    policy::{LivePolicy, live::Process},
     proxy::{self, Interception, Proxy},
     upstream_proxy::UpstreamProxies,
 };
@@ -34,6 +34,8 @@ pub(super) struct FrontPlan {
     pub(super) interception: Option<(Interception, Facts)>,
     pub(super) limits: proxy::Limits,
     pub(super) audit: Arc<JsonSink>,
+    /// The process whose children are the steps of a job.
+    pub(super) steps_of: Option<Process>,
 }
 
 /// Proxy and stub of a run whose kernel side is in place.
@@ -57,8 +59,12 @@ impl Front {
         kernel: &mut Kernel,
         network: &CommandNetwork,
     ) -> Result<Self, SessionError> {
-        let FrontPlan { policy, upstream, upstream_proxies, interception, limits, audit } = plan;
-        let processes = Arc::new(Processes::new(!prepare::in_first_pid_namespace()));
+        let FrontPlan { policy, upstream, upstream_proxies, interception, limits, audit, steps_of } = plan;
+        let mut processes = Processes::new(!prepare::in_first_pid_namespace());
+        if let Some(worker) = steps_of {
+            processes = processes.with_steps(Steps::new(worker.tgid, worker.started));
+        }
+        let processes = Arc::new(processes);
         let refusals = Refusals::new(Arc::clone(&audit));
         let origins = Origins::new(kernel.take_origins()?, network.cookie);
         let take = move |notice| refusals.take(notice);

@@ -152,6 +152,7 @@ impl Run {
             interception,
             limits: limits.proxy(&plan.deadlines),
             audit: Arc::clone(audit),
+            steps_of: None,
         };
         Ok(Self { plan, front: Front::join(front, ground.kernel()?, network)? })
     }

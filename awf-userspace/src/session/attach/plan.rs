@@ -23,6 +23,8 @@ pub struct AttachPlan {
     pub policy: Policy,
     /// Single processes of it with a policy of their own (the runner's Worker).
     pub own: Vec<(Process, Policy)>,
+    /// The process whose children are the steps of a job: each record says in which one it happened.
+    pub steps_of: Option<Process>,
     /// Where names are resolved; `None` is the host's own configuration.
     pub name_servers: Option<Vec<NameServer>>,
     pub upstream_proxies: UpstreamProxies,
@@ -47,6 +49,7 @@ impl AttachPlan {
             target,
             policy,
             own: Vec::new(),
+            steps_of: None,
             name_servers: None,
             upstream_proxies: UpstreamProxies::default(),
             deadlines: Deadlines::default(),

@@ -154,6 +154,7 @@ impl Life {
             interception: None,
             limits: limits.proxy(&self.plan.deadlines),
             audit: Arc::clone(&self.audit),
+            steps_of: self.plan.steps_of,
         };
         Ok(Front::join(plan, self.ground.kernel()?, network)?)
     }
