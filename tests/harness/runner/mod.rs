@@ -154,6 +154,28 @@ impl Running {
         &self.process
     }
 
+    /// As [`Self::finish`], of the last job alone: the Workers of others may have been killed.
+    #[track_caller]
+    #[must_use]
+    pub fn finish_last(mut self) -> Transcript {
+        let others = self.transcripts.len() - 1;
+        self.transcripts.drain(..others);
+        self.finish().remove(0)
+    }
+
+    /// Waits for the end of the only job; `None`: its Worker was killed.
+    ///
+    /// # Panics
+    /// If there is another number of jobs.
+    #[track_caller]
+    #[must_use]
+    pub fn finish_any(self) -> Option<Transcript> {
+        let Self { process, transcripts } = self;
+        let [path] = &transcripts[..] else { panic!("{transcripts:?}") };
+        process.finish(LIMIT);
+        fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok())
+    }
+
     /// Waits for the end of the last job.
     #[track_caller]
     pub fn finish(self) -> Vec<Transcript> {
