@@ -30,7 +30,10 @@ use super::{
 };
 use crate::{
     cgroup::{self, CgroupError},
-    hook::{account::Account, escapes},
+    hook::{
+        account::Account,
+        escapes::{self, Escape, Way},
+    },
     policy::{List, Policy},
     session::{
         attach::{self, AttachError, AttachPlan, Attached, OnFailure, Target},
@@ -307,16 +310,22 @@ fn told(worker: &Worker, decision: &Decision, attached: &Attached) -> Vec<String
 
 /// What is not enforced.
 fn open_ways(worker: &Worker) -> Vec<String> {
-    const MOST: usize = 10;
-    let account = Account::find(&worker.uid.to_string()).map_err(|e| e.to_string());
+    const MOST: usize = 20;
+    let account = match Account::find(&worker.uid.to_string()) {
+        Ok(account) => account,
+        Err(e) => return vec![format!("It is not known what leads out of the job: {e}")],
+    };
     let binary = std::env::current_exe().unwrap_or_default();
-    let sudo = account.and_then(|account| {
-        escapes::sudo::beyond_the_hooks(&account.name, &binary).map_err(|e| e.to_string())
-    });
-    match sudo {
-        Ok(ways) => ways.iter().take(MOST).map(|way| {
-            format!("NOT ENFORCED on what a step runs as another user: sudo allows {way} (hook install --disable-sudo)")
-        }).collect(),
-        Err(e) => vec![format!("It is not known whether sudo leads out: {e}")],
-    }
+    let all = escapes::look(&account, worker.runner.as_deref(), &binary);
+    let open = all.into_iter().filter(|escape| escape.way != Way::Closed);
+    let shown = |escape: Escape| {
+        let what = if escape.way == Way::Open {
+            "NOT ENFORCED beyond"
+        } else {
+            "It is not known whether a step gets out by"
+        };
+        let remedy = escape.remedy.map_or(String::new(), |remedy| format!(" (to close it: {remedy})"));
+        format!("{what} {}: {}{remedy}", escape.name, escape.found)
+    };
+    open.take(MOST).map(shown).collect()
 }
