@@ -70,6 +70,24 @@ http.get('http://' + host, { agent: false }, r => { console.log(host + '=' + r.s
 }
 
 #[test]
+fn the_rest_of_the_machines_file_counts_too_and_a_report_is_of_its_own_run() {
+    let machine = Machine::new(
+        "[policy]\nallow_domains = [\"allowed.test\"]\n[output]\naudit_dir = \"/var/log/awf-bpf/all\"\n[hook]\nannotations = 1\n",
+    );
+    let runner = machine.runner("actions-runner");
+    let denied = ["denied.test", "v4only.test", "dual.test"].map(try_host).join("; ");
+    let done = runner
+        .start(&[job(1).run("__run", &denied), job(2).run("__run", &try_host("allowed.test"))])
+        .finish();
+    machine.records("all");
+    let warnings = done[0].completed().ok().annotations("warning");
+    assert!(warnings.len() == 1 && warnings[0].message.contains("more targets"), "{warnings:#?}");
+    done[1].completed().ok().shows("1 allowed, 0 denied");
+    assert!(done[1].completed().annotations("warning").is_empty(), "{done:#?}");
+    machine.assert_clean(&runner, &done.iter().map(run_of).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_steps_leave_is_ended_with_the_job() {
     let machine = Machine::new(POLICY);
     let runner = machine.runner("actions-runner");

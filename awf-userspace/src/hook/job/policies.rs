@@ -18,7 +18,7 @@ use super::{
     settings::{self, Settings},
 };
 use crate::{
-    config::{Inputs, PolicyArgs, resolve_policy},
+    config::{AttachArgs, Inputs, PolicyArgs, ResolvedAttach, resolve_attach, resolve_policy},
     hook::install::files::POLICY,
     policy::{Host, List, Place, Policy, Rule},
 };
@@ -71,7 +71,7 @@ impl PolicyError {
 /// # Errors
 ///
 /// When others than root could have written it, or it is wrong.
-pub(super) fn of_machine() -> Result<(Settings, Policy), PolicyError> {
+pub(super) fn of_machine() -> Result<(Settings, ResolvedAttach), PolicyError> {
     let path = Path::new(POLICY);
     for part in path.ancestors() {
         let meta =
@@ -90,12 +90,13 @@ pub(super) fn of_machine() -> Result<(Settings, Policy), PolicyError> {
         read(File::open(path), POLICY_MAX).map_err(|why| PolicyError::own(format!("{POLICY}: {why}")))?;
     let (settings, rest) =
         settings::split(&text).map_err(|why| PolicyError::own(format!("{POLICY}: {why}")))?;
-    let args = PolicyArgs { config: Some(path.to_owned()), ..PolicyArgs::default() };
-    let mut inputs = Inputs::read_policy(&args);
+    let policy = PolicyArgs { config: Some(path.to_owned()), ..PolicyArgs::default() };
+    // Without anybody's environment: the job's would name a proxy of its own choice.
+    let mut inputs = Inputs::read_policy(&policy);
     inputs.files.insert(path.to_owned(), Ok(rest.into()));
-    let (policy, _) = resolve_policy(&args, &inputs).map_err(|e| PolicyError::own(e.to_string()))?;
-    no_urls(&policy).map_err(PolicyError::own)?;
-    Ok((settings, policy))
+    let args = AttachArgs { policy, ..AttachArgs::default() };
+    let resolved = resolve_attach(&args, &inputs).map_err(|e| PolicyError::own(e.to_string()))?;
+    Ok((settings, resolved))
 }
 
 /// What the repository's file allows, if there is one.

@@ -77,7 +77,7 @@ fn report(sudo_uid: Option<&str>) -> Result<Vec<String>, PostError> {
     }
     let settings = policies::of_machine().map(|(settings, _)| settings).unwrap_or_default();
     let Some(record) = &run.audit else { return Ok(lines) };
-    let tally = match tally(record) {
+    let tally = match tally(record, &run.id) {
         Ok(tally) => tally,
         Err(e) => {
             lines.push(workflow::annotation("warning", &format!("the record cannot be read: {e}")));
@@ -133,8 +133,8 @@ fn end_leftovers(worker: &Worker, agent: &Path) -> Result<usize, CgroupError> {
     Ok(left)
 }
 
-fn tally(path: &Path) -> std::io::Result<Tally> {
-    let mut tally = Tally::default();
+fn tally(path: &Path, run: &str) -> std::io::Result<Tally> {
+    let mut tally = Tally::of(run);
     let mut reader = BufReader::new(File::open(path)?);
     let mut line = Vec::new();
     loop {

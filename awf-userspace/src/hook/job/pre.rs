@@ -30,13 +30,14 @@ use super::{
 };
 use crate::{
     cgroup::{self, CgroupError},
+    config::ResolvedAttach,
     hook::{
         account::Account,
         escapes::{self, Escape, Way},
     },
     policy::{List, Policy},
     session::{
-        attach::{self, AttachError, AttachPlan, Attached, OnFailure, Target},
+        attach::{self, AttachError, AttachPlan, Attached, OldSockets, OnFailure, Target},
         state::{STATE, StateError, make_private},
     },
 };
@@ -76,6 +77,8 @@ enum PreError {
 /// What was decided; `problem`: why the steps get nothing.
 struct Decision {
     steps: Policy,
+    /// The rest of the machine's policy file: name servers, deadlines and the like.
+    machine: Option<ResolvedAttach>,
     own: Policy,
     context: Option<Context>,
     narrowed: bool,
@@ -195,6 +198,7 @@ fn decide(worker: &Worker) -> Decision {
     let own = policies::of_worker(context.as_ref().ok(), &settings);
     let mut decision = Decision {
         steps: Policy::default(),
+        machine: machine.as_ref().ok().map(|(_, resolved)| resolved.clone()),
         own: Policy::default(),
         context: context.as_ref().ok().cloned(),
         narrowed: false,
@@ -220,13 +224,13 @@ fn decide(worker: &Worker) -> Decision {
 fn steps(
     worker: &Worker,
     context: Result<Context, ContextError>,
-    machine: Result<(Settings, Policy), PolicyError>,
+    machine: Result<(Settings, ResolvedAttach), PolicyError>,
 ) -> Result<(Policy, bool), PreError> {
     if worker.runner.is_none() {
         return Err(PreError::NotInstalled { exe: worker.exe.display().to_string() });
     }
     let context = context?;
-    let (settings, policy) = machine.map_err(PreError::Policy)?;
+    let (settings, ResolvedAttach { policy, .. }) = machine.map_err(PreError::Policy)?;
     if !settings.allow_repository_policy {
         return Ok((policy, false));
     }
@@ -241,6 +245,13 @@ fn plan(worker: &Worker, decision: &Decision) -> AttachPlan {
     plan.own = vec![(worker.process, decision.own.clone())];
     plan.steps_of = Some(worker.process);
     plan.on_failure = OnFailure::Refuse;
+    if let Some(machine) = &decision.machine {
+        plan.name_servers.clone_from(&machine.name_servers);
+        plan.upstream_proxies = machine.upstream_proxies.clone();
+        plan.deadlines = machine.deadlines;
+        plan.audit_dir.clone_from(&machine.audit_dir);
+        plan.sockets = if machine.keep_sockets { OldSockets::Keep } else { OldSockets::Cut };
+    }
     let mut note = |name: &str, value: String| plan.labels.insert(name.to_owned(), value);
     note(label::KIND, label::HOOK.to_owned());
     note(label::WORKER, worker.process.tgid.to_string());

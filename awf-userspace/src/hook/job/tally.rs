@@ -15,6 +15,8 @@ const NAMES: usize = 5;
 /// The part of an audit record that counts here; see docs/configuration.md.
 #[derive(Deserialize)]
 struct Line {
+    #[serde(default)]
+    run: String,
     event: String,
     decision: String,
     reason: String,
@@ -68,6 +70,8 @@ pub(super) struct Times {
 /// All of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
+    /// Whose records count: others may write to the same file.
+    run: String,
     pub(super) all: Sums,
     pub(super) domains: HashMap<String, Sums>,
     pub(super) steps: HashMap<String, Sums>,
@@ -78,13 +82,19 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Of one run.
+    pub(super) fn of(run: &str) -> Self {
+        Self { run: run.to_owned(), ..Self::default() }
+    }
+
     /// Adds a line of the file.
     pub(super) fn add(&mut self, line: &[u8]) {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
         match serde_json::from_slice::<Line>(line) {
-            Ok(line) => self.count(&line),
+            Ok(line) if line.run == self.run => self.count(&line),
+            Ok(_) => {}
             Err(_) => self.unread += 1,
         }
     }
