@@ -6,7 +6,7 @@ use std::{
 };
 
 use harness::{
-    runner::{Job, Kind, Step, executable},
+    runner::{Kind, Step, executable},
     workdir::UID,
 };
 
@@ -281,13 +281,20 @@ fn a_summary_is_written_to_no_file_but_the_users() {
     let machine = Machine::new(POLICY);
     let runner = machine.runner("actions-runner");
     machine.root_sh("echo before > /opt/target; chmod 666 /opt/target");
-    let hostile = job(1).run("__run", "curl -sS --max-time 20 \"http://$(printf '%s' 'a|b<script>').denied.test/\" || true
-rm -f ../../_temp/_runner_file_commands/*.summary; exec -a '|`x`<b>' curl -sS --max-time 20 http://denied.test/ || true");
-    let done = runner.run(&hostile);
-    let completed = done.completed();
-    assert!(!completed.summary.contains("<b>") && !completed.summary.contains("<script"), "{completed:#?}");
+    let names = "(exec -a '|`x`<b>' curl -sS --max-time 20 http://denied.test/) || true";
+    let linked = format!(
+        "ln -s /opt/target link; exec env GITHUB_STEP_SUMMARY=$PWD/link bash -c 'sudo -n {BINARY} hook post-job; :'"
+    );
+    let direct =
+        format!("exec env GITHUB_STEP_SUMMARY=/opt/target bash -c 'sudo -n {BINARY} hook post-job; :'");
+    let done = runner.run(&job(1).run("__run", names).run("linked", &linked).run("direct", &direct));
+    for step in ["linked", "direct"] {
+        done.step(step).ok().shows("No summary was written");
+    }
+    let completed = done.completed().ok();
+    assert!(completed.summary.contains("<code>denied"), "{completed:#?}");
+    assert!(!completed.summary.contains("<b>") && !completed.summary.contains("`x`"), "{completed:#?}");
     machine.root_sh("[ \"$(cat /opt/target)\" = before ]");
-    let _ = Job::new(0);
     machine.assert_clean(&runner, &[run_of(&done)]);
 }
 
