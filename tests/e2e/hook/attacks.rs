@@ -33,16 +33,17 @@ fn held_after(machine: &Machine, script: &str) -> harness::runner::Transcript {
 fn a_step_cannot_leave_its_cgroup() {
     let machine = Machine::new(POLICY);
     let script = format!(
-        "dir=/sys/fs/cgroup/unified$(sed -n 's/^0:://p' /proc/self/cgroup); [ -d $dir ] || dir=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+        "dir=$(awk '$3 == \"cgroup2\" {{ print $2; exit }}' /proc/mounts)$(sed -n 's/^0:://p' /proc/self/cgroup)
+service=${{dir%/awf-bpf-*}}; [ -e $service/cgroup.procs ] || echo lost
 case $dir in */awf-bpf-*/agent/job) echo inside;; esac
-for to in $dir/.. $dir/../.. $dir/../../.. $dir/../../proxy; do
+for to in $dir/.. $dir/../.. $service $service/.. $dir/../../proxy; do
   echo $$ 2>/dev/null >$to/cgroup.procs && echo left; echo 1 2>/dev/null >$to/cgroup.kill && echo killed
   mkdir $to/x 2>/dev/null && echo made; rmdir $dir 2>/dev/null && echo removed; echo 1 2>/dev/null >$to/cgroup.freeze && echo frozen
 done; setsid -w curl -sS --max-time 20 http://denied.test/ && echo opened; (setsid nohup curl -sS --max-time 20 http://denied.test/ && echo opened) & wait
 ls /run/awf-bpf 2>&1 || true; {}", try_host("denied.test"));
     let done = held_after(&machine, &script);
     let step = done.step("attack").ok().shows("inside").shows("Permission denied");
-    for word in ["left", "killed", "made", "removed", "frozen", "opened"] {
+    for word in ["lost", "left", "killed", "made", "removed", "frozen", "opened"] {
         assert!(!step.said.lines.iter().any(|line| line == word), "{word}: {step:#?}");
     }
 }

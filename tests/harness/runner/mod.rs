@@ -203,7 +203,8 @@ fn program_file() -> PathBuf {
     program
 }
 
-/// What systemd gives to a service: a cgroup that only root may change. Removed when dropped.
+/// What systemd gives to a service with `Delegate=yes`: a cgroup that is its user's (systemd.resource-control(5)).
+/// Removed when dropped.
 #[derive(Debug)]
 struct ServiceCgroup(PathBuf);
 
@@ -214,6 +215,11 @@ impl ServiceCgroup {
         let root = cgroup::root().expect("find cgroup v2");
         let dir = root.join(format!("actions.runner.test-{}-{number}.service", std::process::id()));
         fs::create_dir(&dir).unwrap_or_else(|e| panic!("make {}: {e}", dir.display()));
+        for name in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+            let path = if name.is_empty() { dir.clone() } else { dir.join(name) };
+            chown(&path, Some(UID), Some(UID))
+                .unwrap_or_else(|e| panic!("give {} away: {e}", path.display()));
+        }
         Self(dir)
     }
 }

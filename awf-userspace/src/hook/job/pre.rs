@@ -60,6 +60,8 @@ enum PreError {
     State(#[from] StateError),
     #[error("{step} {STATE}/{LOCK}: {source}")]
     Lock { step: &'static str, source: std::io::Error },
+    #[error("{path} is the runner's user's, who could leave it, and cannot be taken back: {source}")]
+    Delegated { path: String, source: std::io::Error },
     #[error(transparent)]
     Attach(#[from] AttachError),
     #[error(transparent)]
@@ -138,6 +140,9 @@ fn hold(worker: &Worker) -> Result<(Vec<String>, Option<PreError>), PreError> {
         return Err(PreError::Held(run));
     }
     clear_stale();
+    let service = cgroup::of_process(worker.process.tgid)?;
+    let taken = escapes::cgroups::take_back(&service);
+    taken.map_err(|source| PreError::Delegated { path: service.display().to_string(), source })?;
     let mut decision = decide(worker);
     let attached = attach::start(plan(worker, &decision))?;
     if let Err(e) = settle(worker) {
