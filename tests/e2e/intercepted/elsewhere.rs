@@ -1,6 +1,6 @@
 //! Interception where the way out is another one: the host's own network, or an upstream proxy.
 
-use harness::{Lab, forward_proxy::ForwardProxy, hosts};
+use harness::{Lab, Run, forward_proxy::ForwardProxy, hosts};
 
 use super::{
     HELLO,
@@ -8,20 +8,22 @@ use super::{
     on, seen_inside,
 };
 
+fn allowed_is_seen_and_refused_is_told(run: &Run<'_>) {
+    let out = run.run(&["curl", "-sS", "https://allowed.test/"]);
+    out.ok().stdout_contains(HELLO);
+    seen_inside(&out, "allowed.test");
+    let out = run.run(&["curl", "-sS", "https://denied.test/"]);
+    out.ok()
+        .fast()
+        .stdout_contains("\"reason\":\"not_in_allowlist\"")
+        .denied("denied.test", "not_in_allowlist");
+}
+
 #[test]
 fn in_the_hosts_network_it_is_the_same() {
     let lab = Lab::new();
     let run = || on(&lab, "allowed.test").host_network();
-    for run in [run(), run().no_proxy_env()] {
-        let out = run.run(&["curl", "-sS", "https://allowed.test/"]);
-        out.ok().stdout_contains(HELLO);
-        seen_inside(&out, "allowed.test");
-        let out = run.run(&["curl", "-sS", "https://denied.test/"]);
-        out.ok()
-            .fast()
-            .stdout_contains("\"reason\":\"not_in_allowlist\"")
-            .denied("denied.test", "not_in_allowlist");
-    }
+    [run(), run().no_proxy_env()].iter().for_each(allowed_is_seen_and_refused_is_told);
     let at = ["allowed.test", "denied.test"].map(|name| hosts::v4(name).to_string());
     let out = run().no_proxy_env().run(&["/usr/bin/python3", "-c", ASK, &at[0], &at[1]]);
     out.ok().stdout_is(&answers(&at));
@@ -34,16 +36,9 @@ fn behind_an_upstream_proxy_it_is_the_same() {
     let lab = Lab::new();
     let proxy = ForwardProxy::start(lab.world(), None);
     let run = |hosts: &str| on(&lab, hosts).args(["--upstream-proxy".to_owned(), ForwardProxy::url()]);
-    for run in [run("allowed.test"), run("allowed.test").no_proxy_env()] {
-        let out = run.run(&["curl", "-sS", "https://allowed.test/"]);
-        out.ok().stdout_contains(HELLO);
-        seen_inside(&out, "allowed.test");
-        let out = run.run(&["curl", "-sS", "https://denied.test/"]);
-        out.ok()
-            .fast()
-            .stdout_contains("\"reason\":\"not_in_allowlist\"")
-            .denied("denied.test", "not_in_allowlist");
-    }
+    [run("allowed.test"), run("allowed.test").no_proxy_env()]
+        .iter()
+        .for_each(allowed_is_seen_and_refused_is_told);
     let at = ["allowed.test", "denied.test"].map(|name| hosts::v4(name).to_string());
     let out = run("allowed.test").no_proxy_env().run(&["/usr/bin/python3", "-c", ASK, &at[0], &at[1]]);
     out.ok().stdout_is(&answers(&at));
