@@ -143,6 +143,26 @@ fn a_forged_worker_gets_no_run_of_its_own_choice() {
     machine.assert_clean(&runner, &[]);
 }
 
+/// Of pre-jobs that are called at once for one Worker one holds the job; the others change nothing.
+#[test]
+fn pre_jobs_that_race_hold_a_job_once() {
+    let machine = Machine::new(POLICY);
+    let runner = machine.runner("actions-runner");
+    let calls = format!("for n in 1 2 3 4; do sudo -n {BINARY} hook pre-job >said.$n 2>&1 & done; wait");
+    let count = "for word in ::group:: 'holds this job already'; do echo \"$(cat said.* | grep -c \"$word\") $word\"; done";
+    machine.root_sh(&format!(
+        "printf '%s\\n' 'cd $GITHUB_WORKSPACE; {calls}' > /etc/awf-bpf/hooks/pre-job.sh; cat /etc/awf-bpf/hooks/pre-job.sh"
+    ));
+    let both = format!("{}; {}; {count}", try_host("denied.test"), try_host("allowed.test"));
+    let done = runner.run(&job(1).run("__run", &both));
+    done.started().ok();
+    let step = done.step("__run").ok().shows("3 holds this job already");
+    said(step, "denied.test", "refused");
+    said(step, "allowed.test", "reached");
+    machine.lab().assert_not_dialled("denied.test");
+    machine.root_sh("[ \"$(ls -d /run/awf-bpf/????????????/ | wc -l)\" -le 1 ]");
+}
+
 #[test]
 fn what_no_runner_sets_is_refused_and_the_steps_have_no_network() {
     let machine = Machine::new(POLICY);
