@@ -7,6 +7,7 @@ use std::{
 
 use harness::{
     runner::{Kind, Step, executable},
+    tools,
     workdir::UID,
 };
 
@@ -317,6 +318,42 @@ fn a_summary_is_written_to_no_file_but_the_users() {
     assert!(!completed.summary.contains("<b>") && !completed.summary.contains("`x`"), "{completed:#?}");
     machine.root_sh("[ \"$(cat /opt/target)\" = before ]");
     machine.assert_clean(&runner, &[run_of(&done)]);
+}
+
+/// The same at each step: each write(2) of theirs is a file of a cgroup, a mark of how far it is, a word to another one.
+#[test]
+fn killing_each_process_of_ours_at_each_of_its_writes_opens_nothing() {
+    const WRITES: usize = 20;
+    let machine = Machine::new(POLICY);
+    let runner = machine.runner("actions-runner");
+    let (strace, inject) = (tools::require("strace"), "/opt/inject");
+    // It makes room for what it traces, whose parent is sudo as ever (-D).
+    let traced = format!(
+        "#!/bin/bash\nexec {} -D -f -qq -o /dev/null -e trace=write -e inject=write:signal=KILL:when=$(cat /opt/number) {BINARY} \"$@\"",
+        strace.display()
+    );
+    machine.root_sh(&format!(
+        "cat > {inject} <<'END'\n{traced}\nEND\nchmod 755 {inject}; sed -i 's#{BINARY} hook#{inject} hook#' /etc/awf-bpf/hooks/pre-job.sh
+grep -q '{inject} hook pre-job' /etc/awf-bpf/hooks/pre-job.sh; cd /etc/sudoers.d; sed -i 's#{BINARY} hook#{inject} hook#g' awf-bpf-*; visudo -cq"
+    ));
+    let later = job(1).step(Step::new("later", Kind::Script, &try_host("denied.test")).always());
+    let (mut killed_workers, mut begun) = (0, 0);
+    for number in 1..=WRITES {
+        machine.root_sh(&format!("echo {number} > /opt/number"));
+        match runner.start(std::slice::from_ref(&later)).finish_any() {
+            Some(done) => {
+                begun += usize::from(done.started().exit == 0);
+                said(done.step("later"), "denied.test", "refused");
+            }
+            None => killed_workers += 1,
+        }
+        machine.lab().assert_not_dialled("denied.test");
+    }
+    assert!(killed_workers > 0 && begun < WRITES, "{killed_workers} Workers killed, {begun} hooks went well");
+    machine.root_sh(&format!("sed -i 's#{inject} hook#{BINARY} hook#' /etc/awf-bpf/hooks/pre-job.sh /etc/sudoers.d/awf-bpf-*; {BINARY} gc"));
+    let last = runner.run(&job(2).run("__run", &try_host("allowed.test")));
+    said(last.step("__run").ok(), "allowed.test", "reached");
+    machine.assert_clean(&runner, &[]);
 }
 
 /// What a hook's death leaves open would be open for the whole job.
