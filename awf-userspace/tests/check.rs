@@ -246,7 +246,7 @@ fn a_configuration_file_is_strict_and_tells_every_mistake_with_its_line() {
         "p.toml:7: dns_servers: \"dns.test\" is not an address",
         "p.toml:8: unknown key \"whatever_this_is\"; known: allow_dns, allow_domains, ",
         "p.toml:9: unknown table \"polciy\"; did you mean `policy`?",
-        "p.toml:10: unknown table \"other\"; known: filesystem, policy",
+        "p.toml:10: unknown table \"other\"; known: policy, tls, filesystem, environment",
     ] {
         assert!(err.contains(says), "{says}\n{err}");
     }

@@ -71,8 +71,8 @@ fn a_configuration_file_holds_nothing_that_means_nothing() {
         ("[policy]\n[policy]\n", "2: not TOML: duplicate key"),
         ("[[policy]]\nallow_ip = \"10.0.0.1\"\n", "1: `policy` is a list; write a table: [policy]"),
         ("[allow_domains]\n", "1: `allow_domains` stands outside of a table; write [policy] above it"),
-        ("[exec.policy]\n", "1: unknown table \"exec\"; known: filesystem, policy"),
-        ("version = 1\n", "1: unknown key \"version\"; known: filesystem, policy"),
+        ("[exec.policy]\n", "1: unknown table \"exec\"; known: policy, tls, filesystem, environment"),
+        ("version = 1\n", "1: unknown key \"version\"; known: policy, tls, filesystem, environment"),
         ("[policy]\n[policy.extra]\n", "2: unknown key \"extra\"; known: allow_dns, "),
     ] {
         let (status, _, err) = check("toml", &[("p.toml", text)], &["-c", "p.toml"]);
