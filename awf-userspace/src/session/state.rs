@@ -101,8 +101,9 @@ impl RunState {
         make_private(&unborn)?;
         let lock = open_lock(&unborn, true)?;
         let failed = |source| StateError::Path { path: unborn.clone(), source };
-        fs::write(unborn.join(FORMAT_FILE), FORMAT).map_err(failed)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed(e.into()))?;
+        // Only what is locked is written to: what sweeps finds nothing new in a directory that it removes.
+        fs::write(unborn.join(FORMAT_FILE), FORMAT).map_err(failed)?;
         fs::rename(&unborn, &dir).map_err(failed)?;
         Ok((dir, lock))
     }

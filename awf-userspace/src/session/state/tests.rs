@@ -1,6 +1,14 @@
 //! Which runs are dead, whoever looks and whatever they left.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::*;
+
+/// Who sweeps holds the locks of what it finds dead, which another test would take for life.
+fn alone() -> MutexGuard<'static, ()> {
+    static SWEEPS: Mutex<()> = Mutex::new(());
+    SWEEPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A run's directory, with or without its lock.
 fn run_dir(name: &str, lock: bool) -> PathBuf {
@@ -30,6 +38,7 @@ fn a_run_is_dead_when_nobody_holds_its_lock_or_it_has_none() {
 #[test]
 fn a_run_that_is_being_made_survives_being_swept() {
     use std::sync::atomic::{AtomicBool, Ordering};
+    let _alone = alone();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -66,6 +75,7 @@ fn a_living_run_keeps_the_bpffs() {
 /// Who does not know what is written there must not clear it.
 #[test]
 fn a_state_of_another_format_is_left_alone_and_named() {
+    let _alone = alone();
     let run = RunState::create(new_id().unwrap()).unwrap();
     let (id, dir) = (run.id().to_owned(), run.dir().to_owned());
     drop(run);
