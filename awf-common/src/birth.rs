@@ -5,3 +5,5 @@
 pub const INSIDE: u32 = 1;
 /// Older than the firewall: it may send and receive nothing any more.
 pub const OLD: u32 = 2;
+/// Made by the command in a network namespace other than the one that is shared: it speaks to that one's loopback alone.
+pub const ELSEWHERE: u32 = 3;

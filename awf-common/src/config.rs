@@ -11,9 +11,11 @@ pub struct Globals {
     /// 1 when the command lives in the host's network namespace: loopback is then not its own.
     pub shared_netns: u8,
     pub reserved: [u8; 3],
+    /// `SO_NETNS_COOKIE` of the host's network namespace, where it is shared; 0 otherwise.
+    pub netns: u64,
 }
 
-const _: () = assert!(size_of::<Globals>() == 8);
+const _: () = assert!(size_of::<Globals>() == 16);
 
 /// A set of port numbers, a bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -96,6 +96,32 @@ pub const fn destination(
     }
 }
 
+/// Whether a socket of the network namespace `netns` (`SO_NETNS_COOKIE`) is in another than the shared one.
+#[inline(always)]
+#[must_use]
+pub const fn is_elsewhere(netns: u64, globals: &Globals) -> bool {
+    globals.shared_netns != 0 && netns != globals.netns
+}
+
+/// Where a connect() or sendmsg() goes that is made in another network namespace. None of our listeners is there, and
+/// who made it may have led it out of the machine; a run of awf-bpf in the command has its own on its loopback.
+#[inline(always)]
+#[must_use]
+pub const fn elsewhere(dst: &Addr) -> Action {
+    if dst.is_loopback() || dst.is_unspecified() {
+        Action::Direct
+    } else {
+        Action::Refuse { errno: ENETUNREACH }
+    }
+}
+
+/// [`Globals`] as they are for a packet of another network namespace: with its loopback alone.
+#[inline(always)]
+#[must_use]
+pub const fn globals_elsewhere(globals: &Globals) -> Globals {
+    Globals { shared_netns: 0, ..*globals }
+}
+
 /// The loopback device of every network namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
 pub const LOOPBACK_IFINDEX: u32 = 1;
 

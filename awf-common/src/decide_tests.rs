@@ -4,8 +4,9 @@ use core::net::IpAddr;
 
 use crate::{Addr, Globals, decide::*};
 
-const OWN: Globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3] };
-const SHARED: Globals = Globals { proxy_port: 40_001, dns_port: 40_002, shared_netns: 1, reserved: [0; 3] };
+const OWN: Globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3], netns: 0 };
+const SHARED: Globals =
+    Globals { proxy_port: 40_001, dns_port: 40_002, shared_netns: 1, reserved: [0; 3], netns: 7 };
 
 fn go(dst: &str, port: u16, transport: Transport, globals: &Globals) -> Action {
     destination(&Addr::from(dst.parse::<IpAddr>().unwrap()), port, transport, false, globals)
@@ -276,4 +277,21 @@ fn refused_connects_are_told_apart() {
     assert_eq!(connect_refusal(Transport::Udp), crate::Refusal::UdpConnect);
     assert_eq!(connect_refusal(Transport::Tcp), crate::Refusal::HostPort);
     assert_eq!(transport(132), None);
+}
+
+#[test]
+fn another_network_is_its_loopback_alone() {
+    assert!(is_elsewhere(8, &SHARED) && !is_elsewhere(7, &SHARED));
+    assert!(!is_elsewhere(8, &OWN), "a namespace of its own has no other");
+    for inside in ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1"] {
+        assert_eq!(elsewhere(&Addr::from(inside.parse::<IpAddr>().unwrap())), Action::Direct, "{inside}");
+    }
+    for outside in ["198.51.100.1", "10.0.0.1", "224.0.0.1", "2001:db8::1", "fe80::1", "::ffff:198.51.100.1"]
+    {
+        assert_eq!(
+            elsewhere(&Addr::from(outside.parse::<IpAddr>().unwrap())),
+            Action::Refuse { errno: ENETUNREACH },
+            "{outside}"
+        );
+    }
 }

@@ -51,6 +51,8 @@ pub enum Refusal {
     Device = 7,
     /// A call or a packet of a socket that was made before the firewall, or outside of it.
     OldSocket = 8,
+    /// connect() or a datagram in another network namespace to something other than its loopback.
+    OtherNetwork = 9,
 }
 
 impl Refusal {
@@ -66,6 +68,7 @@ impl Refusal {
             6 => Some(Self::HostPort),
             7 => Some(Self::Device),
             8 => Some(Self::OldSocket),
+            9 => Some(Self::OtherNetwork),
             _ => None,
         }
     }

@@ -31,25 +31,32 @@ fn connect(ctx: &SockAddrContext, hook: Hook) -> i32 {
     let Some(transport) = decide::transport(protocol) else {
         return context::refuse(EPROTONOSUPPORT);
     };
-    let action = decide::destination(&dst, port, transport, maps::is_host_port(port), &globals);
     let origin = context::origin(ctx, dst, port, hook);
     let socket = context::socket(ctx);
-    let mut verdict = Verdict::of(action, transport);
+    let elsewhere = decide::is_elsewhere(origin.netns, &globals);
+    let (action, mut verdict) = if elsewhere {
+        (Action::Direct, Verdict::elsewhere(&dst, transport))
+    } else {
+        let action = decide::destination(&dst, port, transport, maps::is_host_port(port), &globals);
+        (action, Verdict::of(action, transport))
+    };
     if !decide::device(context::device(socket)) {
         verdict = Verdict::DEVICE;
     }
     // A number: of the action's variants the compiler would copy what is not there.
     let rewritten = context::rewrite_port(action, &globals).unwrap_or_default();
-    if globals.shared_netns != 0 && verdict.errno == 0 && !is_served(ctx, &dst, port, rewritten, transport) {
-        verdict = Verdict::UNSERVED;
-    }
-    // At every connect, also a direct one: a reused socket must not carry the origin of its last use.
-    if verdict.errno == 0 && !maps::store(&CL_ORIGIN, socket, &origin) {
-        verdict = Verdict::STORAGE;
-    }
-    // An explicit proxy connection is direct, and has an owner to be named all the same.
-    if verdict.kind == 0 && verdict.errno == 0 && port == globals.proxy_port {
-        verdict.kind = EventKind::Connect as u32;
+    if !elsewhere && verdict.errno == 0 {
+        if globals.shared_netns != 0 && !is_served(ctx, &dst, port, rewritten, transport) {
+            verdict = Verdict::UNSERVED;
+        }
+        // At every connect, also a direct one: a reused socket must not carry the origin of its last use.
+        if verdict.errno == 0 && !maps::store(&CL_ORIGIN, socket, &origin) {
+            verdict = Verdict::STORAGE;
+        }
+        // An explicit proxy connection is direct, and has an owner to be named all the same.
+        if verdict.kind == 0 && verdict.errno == 0 && port == globals.proxy_port {
+            verdict.kind = EventKind::Connect as u32;
+        }
     }
     if verdict.kind != 0 {
         emit::emit(verdict.kind, verdict.refusal, protocol, 0, &origin);
@@ -85,6 +92,9 @@ struct Verdict {
 }
 
 impl Verdict {
+    const DIRECT: Self =
+        Self { kind: 0, refusal: Refusal::None as u32, errno: 0, counter: Counter::CallsRefused };
+    const ELSEWHERE: Self = Self::refused(Refusal::OtherNetwork, ENETUNREACH, Counter::CallsRefused);
     const DEVICE: Self = Self::refused(Refusal::Device, ENETUNREACH, Counter::CallsRefused);
     /// Nobody is left to hear of it: it is counted.
     const UNSERVED: Self =
@@ -93,6 +103,16 @@ impl Verdict {
 
     const fn refused(refusal: Refusal, errno: i32, counter: Counter) -> Self {
         Self { kind: EventKind::Refused as u32, refusal: refusal as u32, errno, counter }
+    }
+
+    #[inline(always)]
+    const fn elsewhere(dst: &Addr, transport: Transport) -> Self {
+        match (decide::elsewhere(dst), transport) {
+            (Action::Direct, _) => Self::DIRECT,
+            (_, Transport::Tcp) => Self::ELSEWHERE,
+            // Nothing was sent: as anywhere else.
+            (action, Transport::Udp) => Self::of(action, transport),
+        }
     }
 
     #[inline(always)]

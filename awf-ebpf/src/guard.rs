@@ -51,7 +51,7 @@ pub(crate) fn guard_ingress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn call(ctx: &SockAddrContext, hook: Hook) -> i32 {
     match maps::birth(context::socket(ctx)) {
-        birth::INSIDE => return 1,
+        birth::INSIDE | birth::ELSEWHERE => return 1,
         birth::OLD => {}
         _ if maps::is_of_the_command() => {}
         _ => return 1,

@@ -14,7 +14,7 @@ use core::{ffi::c_void, mem::MaybeUninit, ptr};
 
 /// Written by the loader before the programs are loaded; frozen after.
 #[unsafe(no_mangle)]
-static GLOBALS: Globals = Globals { proxy_port: 0, dns_port: 0, shared_netns: 0, reserved: [0; 3] };
+static GLOBALS: Globals = Globals { proxy_port: 0, dns_port: 0, shared_netns: 0, reserved: [0; 3], netns: 0 };
 
 /// The open ports of the host's loopback; written and frozen likewise.
 #[unsafe(no_mangle)]

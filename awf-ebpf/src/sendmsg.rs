@@ -31,8 +31,13 @@ fn sendmsg(ctx: &SockAddrContext, hook: Hook) -> i32 {
     let globals = maps::globals();
     let (dst, port) = (context::address(ctx, hook), context::port(ctx));
     let socket = context::socket(ctx);
-    let (mut action, mut refusal) =
-        (decide::destination(&dst, port, Transport::Udp, false, &globals), Refusal::UdpSend as u32);
+    let origin = context::origin(ctx, dst, port, hook);
+    let elsewhere = decide::is_elsewhere(origin.netns, &globals);
+    let (mut action, mut refusal) = if elsewhere {
+        (decide::elsewhere(&dst), Refusal::OtherNetwork as u32)
+    } else {
+        (decide::destination(&dst, port, Transport::Udp, false, &globals), Refusal::UdpSend as u32)
+    };
     if !decide::device(context::device(socket)) {
         (action, refusal) = (Action::Refuse { errno: ENETUNREACH }, Refusal::Device as u32);
     }
@@ -42,6 +47,7 @@ fn sendmsg(ctx: &SockAddrContext, hook: Hook) -> i32 {
         (context::loopback_like(&dst), globals.dns_port)
     };
     if globals.shared_netns != 0
+        && !elsewhere
         && !matches!(action, Action::Refuse { .. })
         && !listener::is_there(ctx.as_ptr(), &to.0, to.1, Transport::Udp)
     {
@@ -51,7 +57,6 @@ fn sendmsg(ctx: &SockAddrContext, hook: Hook) -> i32 {
     if matches!(action, Action::Direct) {
         return 1;
     }
-    let origin = context::origin(ctx, dst, port, hook);
     if let Action::Refuse { errno } = action {
         maps::count(Counter::CallsRefused);
         emit::emit(EventKind::Refused as u32, refusal, IPPROTO_UDP, 0, &origin);

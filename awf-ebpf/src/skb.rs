@@ -1,15 +1,15 @@
 //! cgroup_skb, both ways: what is on the wire, whatever the socket calls said.
 
-use core::mem::MaybeUninit;
+use core::{ffi::c_void, mem::MaybeUninit, ptr};
 
 use awf_common::{
-    EventKind, Refusal, SockKey,
+    EventKind, Refusal, SockKey, birth,
     decide::{self, Direction, ETH_P_IP, ETH_P_IPV6, End, Ends, Header, Header4, Header6},
     event::Counter,
 };
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::BPF_TCP_SYN_SENT,
+    bindings::{BPF_TCP_SYN_SENT, bpf_sock},
     helpers::{
         bpf_get_socket_cookie,
         generated::{bpf_get_socket_uid, bpf_sk_fullsock, bpf_skb_load_bytes},
@@ -35,7 +35,11 @@ pub(crate) fn skb_ingress(ctx: SkBuffContext) -> i32 {
 
 #[inline(always)]
 fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
-    let globals = maps::globals();
+    let mut globals = maps::globals();
+    let elsewhere = globals.shared_netns != 0 && maps::birth(socket(ctx)) == birth::ELSEWHERE;
+    if elsewhere {
+        globals = decide::globals_elsewhere(&globals);
+    }
     // A socket bound to another device sends packets from `::1` to `::1` out on the wire.
     // SAFETY: the context is valid while the program runs.
     let by_loopback = unsafe { (*ctx.skb.skb).ifindex } == decide::LOOPBACK_IFINDEX;
@@ -55,7 +59,7 @@ fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
         report(ctx, family, ends.peer(direction), ends.protocol);
         return 0;
     }
-    if matches!(direction, Direction::Egress) {
+    if matches!(direction, Direction::Egress) && !elsewhere {
         let is_query = decide::is_query(&ends, &globals);
         if globals.shared_netns != 0 && begins(ctx, is_query) && !is_served(ctx, &ends) {
             maps::count(Counter::PacketsDropped);
@@ -75,15 +79,21 @@ fn begins(ctx: &SkBuffContext, is_query: bool) -> bool {
     if is_query {
         return true;
     }
+    let sk = socket(ctx).cast::<bpf_sock>();
+    // SAFETY: a full socket, whose fields the verifier lets be read.
+    !sk.is_null() && unsafe { (*sk).state } == BPF_TCP_SYN_SENT
+}
+
+/// The socket of a packet, null if it is none that can carry a mark.
+#[inline(always)]
+fn socket(ctx: &SkBuffContext) -> *mut c_void {
     // SAFETY: the context is valid while the program runs; the union has one reading.
     let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     if sk.is_null() {
-        return false;
+        return ptr::null_mut();
     }
     // SAFETY: a non-null socket of the context.
-    let sk = unsafe { bpf_sk_fullsock(sk) };
-    // SAFETY: a full socket, whose fields the verifier lets be read.
-    !sk.is_null() && unsafe { (*sk).state } == BPF_TCP_SYN_SENT
+    unsafe { bpf_sk_fullsock(sk) }.cast()
 }
 
 #[inline(always)]
@@ -126,14 +136,7 @@ fn drop_unread() -> i32 {
 /// Remembers who sent a query to the stub, under the source address the stub will see.
 #[inline(always)]
 fn sign(ctx: &SkBuffContext, src: End) {
-    // SAFETY: the context is valid while the program runs; the union has one reading.
-    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
-    if sk.is_null() {
-        return;
-    }
-    // SAFETY: a non-null socket of the context.
-    let sk = unsafe { bpf_sk_fullsock(sk) };
-    let Some(origin) = maps::stored(&CL_ORIGIN, sk.cast()) else { return };
+    let Some(origin) = maps::stored(&CL_ORIGIN, socket(ctx)) else { return };
     // SAFETY: the storage of a live socket, checked to be there.
     let origin = unsafe { &*origin };
     let key = SockKey { netns: origin.netns, addr: src.addr, port: u32::from(src.port), reserved: 0 };

@@ -6,7 +6,10 @@ use awf_common::{
     event::Counter,
 };
 use aya_ebpf::{
-    EbpfContext as _, helpers::bpf_get_socket_cookie, macros::cgroup_sock, programs::SockContext,
+    EbpfContext as _,
+    helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie},
+    macros::cgroup_sock,
+    programs::SockContext,
 };
 
 use crate::{
@@ -20,7 +23,14 @@ pub(crate) fn sock_create(ctx: SockContext) -> i32 {
     let (family, socket_type, protocol) =
         unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
     if decide::socket(family, socket_type, protocol) {
-        if maps::globals().shared_netns == 0 || maps::store(&BIRTH, ctx.as_ptr(), &birth::INSIDE) {
+        let globals = maps::globals();
+        if globals.shared_netns == 0 {
+            return 1;
+        }
+        // SAFETY: the helper reads the socket of this valid context.
+        let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+        let birth = if decide::is_elsewhere(netns, &globals) { birth::ELSEWHERE } else { birth::INSIDE };
+        if maps::store(&BIRTH, ctx.as_ptr(), &birth) {
             return 1;
         }
         maps::count(Counter::StorageFailed);

@@ -1,7 +1,10 @@
 //! sock_ops: hands the origin from the connecting socket to the accepted one at establishment, so that no lookup
 //! by a port that may have been reused is needed.
 
-use awf_common::{Addr, SockKey, decide::AF_INET6};
+use awf_common::{
+    Addr, SockKey, birth,
+    decide::{self, AF_INET6},
+};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops},
@@ -11,13 +14,16 @@ use aya_ebpf::{
 };
 use core::{ffi::c_void, ptr};
 
-use crate::maps::{self, AC_ORIGIN, CL_ORIGIN, PENDING};
+use crate::maps::{self, AC_ORIGIN, BIRTH, CL_ORIGIN, PENDING};
 
-/// On the command's cgroup: the SYN is about to leave, the source port is known.
+/// On the command's cgroup: the SYN is about to leave, the source port is known; or a socket that it will accept has come
+/// to be.
 #[sock_ops]
 pub(crate) fn sockops_connect(ctx: SockOpsContext) -> u32 {
-    if ctx.op() == BPF_SOCK_OPS_TCP_CONNECT_CB {
-        remember(&ctx);
+    match ctx.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => remember(&ctx),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => bear(&ctx),
+        _ => {}
     }
     1
 }
@@ -43,6 +49,14 @@ fn remember(ctx: &SockOpsContext) {
     let origin = unsafe { &*origin };
     // A failed insert leaves the accepted socket without an origin, which closes it.
     let _ = PENDING.insert(key, origin, 0);
+}
+
+/// No program sees an accepted socket made: it is of its listener's network. Unmarked it is dropped all it sends.
+#[inline(always)]
+fn bear(ctx: &SockOpsContext) {
+    if decide::is_elsewhere(netns(ctx), &maps::globals()) {
+        maps::store(&BIRTH, socket(ctx), &birth::ELSEWHERE);
+    }
 }
 
 #[inline(always)]

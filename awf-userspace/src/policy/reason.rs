@@ -87,6 +87,8 @@ pub enum Reason {
     DeviceRefused,
     /// A socket that is older than the firewall it is used behind, or that was handed in from outside.
     OldSocket,
+    /// A socket in a network namespace other than the shared one, to something other than that one's loopback.
+    OtherNetwork,
     /// The kernel side could not remember the original destination.
     KernelMapFull,
     /// The audit record can no longer be written: nothing is allowed that nobody would know of.
@@ -142,6 +144,7 @@ impl Reason {
             Self::HostPortRefused => "host_port_refused",
             Self::DeviceRefused => "device_refused",
             Self::OldSocket => "old_socket",
+            Self::OtherNetwork => "other_network",
             Self::KernelMapFull => "kernel_map_full",
             Self::AuditFailed => "audit_failed",
             Self::NothingSent => "nothing_sent",

@@ -37,6 +37,11 @@ pub enum SessionError {
     Dns(#[from] DnsError),
     #[error(transparent)]
     Ca(#[from] CaError),
+    #[error(
+        "awf-bpf is behind run {0} of awf-bpf here, which keeps a proxy of the same network from the command: leave out \
+         --network host"
+    )]
+    Behind(String),
     #[error("keeping this process out of core dumps (PR_SET_DUMPABLE): {0}")]
     Undumpable(#[source] io::Error),
     #[error("preparing TLS: {0}")]

@@ -129,6 +129,7 @@ fn reason(refusal: Refusal) -> Reason {
         Refusal::HostPort => Reason::HostPortRefused,
         Refusal::Device => Reason::DeviceRefused,
         Refusal::OldSocket => Reason::OldSocket,
+        Refusal::OtherNetwork => Reason::OtherNetwork,
     }
 }
 

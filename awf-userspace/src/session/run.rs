@@ -53,7 +53,10 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let limits = OwnLimits::raise();
     // In a namespace of its own the command's side has known ports: the programs can be loaded meanwhile.
     let own = plan.network == NetworkMode::Isolated;
-    let loading = own.then(|| load(&plan, netns::PROXY_PORT, netns::DNS_PORT)).transpose()?;
+    if let Some(run) = (!own).then(super::attach::behind).flatten() {
+        return Err(SessionError::Behind(run));
+    }
+    let loading = own.then(|| load(&plan, netns::PROXY_PORT, netns::DNS_PORT, 0)).transpose()?;
     let id = new_id()?;
     let command = prepare::command(&plan, &id)?;
     let interception = command.tls().map(|tls| tls.interception(&plan.tls)).transpose()?;
@@ -68,7 +71,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let audit = Arc::new(prepare::audit(plan.audit_dir.as_deref(), ground.id(), prepare::invoker(&plan))?);
     let loading = match loading {
         Some(loading) => loading,
-        None => load(&plan, network.proxy_addr.port(), network.dns_port)?,
+        None => load(&plan, network.proxy_addr.port(), network.dns_port, network.cookie)?,
     };
     let runtime = runtime()?;
     let test = selftest::new(network.proxy.len())?;
@@ -111,11 +114,12 @@ fn start(
     Ok(launch::start(&spec)?)
 }
 
-fn load(plan: &SessionPlan, proxy_port: u16, dns_port: u16) -> Result<Loading, BpfError> {
+fn load(plan: &SessionPlan, proxy_port: u16, dns_port: u16, cookie: u64) -> Result<Loading, BpfError> {
     let shared_netns = u8::from(plan.network == NetworkMode::Host);
     let mut host_ports = Box::new(PortSet::EMPTY);
     plan.policy.host_ports().for_each(|port| host_ports.insert(port));
-    Programs::start_loading(Globals { proxy_port, dns_port, shared_netns, reserved: [0; 3] }, host_ports)
+    let globals = Globals { proxy_port, dns_port, shared_netns, reserved: [0; 3], netns: cookie };
+    Programs::start_loading(globals, host_ports)
 }
 
 /// Two threads: one connection must not wait for another's resolver.

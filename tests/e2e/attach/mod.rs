@@ -2,6 +2,7 @@
 
 mod death;
 mod live;
+mod nested;
 mod policy;
 mod reuse;
 mod sockets;
@@ -78,6 +79,12 @@ impl<'lab> Shell<'lab> {
     #[track_caller]
     pub(super) fn sh(&self, script: &str) -> Said {
         let order = self.order(script);
+        self.ended(&order)
+    }
+
+    /// Waits for the end of a script that was started.
+    #[track_caller]
+    pub(super) fn ended(&self, order: &str) -> Said {
         self.process.wait_for_stdout(&format!("done {order}."), Duration::from_secs(60));
         let read = |end: &str| {
             String::from_utf8_lossy(&fs::read(self.dir.join(format!("{order}.{end}"))).expect("it has ended"))

@@ -19,7 +19,7 @@ fn places(run: &cgroup::RunCgroup) -> Places<'_> {
 #[test]
 fn programs_load_attach_and_stay() {
     let id = format!("unit-{}-bpf", std::process::id());
-    let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3] };
+    let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3], netns: 0 };
     let programs = Programs::start_loading(globals, no_host_ports()).unwrap().finish().unwrap();
     let run = cgroup::RunCgroup::create(cgroup::place(&id).unwrap()).unwrap();
     let pins = bpffs::directory().unwrap().join(&id);
@@ -41,7 +41,7 @@ fn programs_load_attach_and_stay() {
 #[test]
 fn guards_load_attach_and_stay() {
     let id = format!("unit-{}-guard", std::process::id());
-    let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 1, reserved: [0; 3] };
+    let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 1, reserved: [0; 3], netns: 0 };
     let programs = Programs::start_loading_guarded(globals, no_host_ports()).unwrap().finish().unwrap();
     let run = cgroup::RunCgroup::create(cgroup::place(&id).unwrap()).unwrap();
     let pins = bpffs::directory().unwrap().join(&id);
@@ -56,7 +56,7 @@ fn guards_load_attach_and_stay() {
 /// Programs of a parent cgroup (systemd's, an outer awf-bpf's) go on seeing what a run below it does.
 #[test]
 fn programs_of_parents_keep_working() {
-    let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3] };
+    let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3], netns: 0 };
     let enforce = |dir: PathBuf, id: &str| {
         let run = cgroup::RunCgroup::create(dir).unwrap();
         let pins = bpffs::directory().unwrap().join(id);

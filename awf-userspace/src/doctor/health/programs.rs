@@ -19,7 +19,7 @@ use crate::{
 
 const CHECK: &str = "programs";
 /// As a run with `--network host` has them; nobody listens on these ports.
-const GLOBALS: Globals = Globals { proxy_port: 1, dns_port: 1, shared_netns: 1, reserved: [0; 3] };
+const GLOBALS: Globals = Globals { proxy_port: 1, dns_port: 1, shared_netns: 1, reserved: [0; 3], netns: 1 };
 /// On this host's loopback.
 const PATIENCE: Duration = Duration::from_secs(3);
 

@@ -57,6 +57,11 @@ pub enum AttachError {
     OtherNetwork { pid: u32, comm: String },
     #[error("process {pid} is behind run {run} of awf-bpf already: `awf-bpf detach {run}` ends that")]
     Behind { pid: u32, run: String },
+    #[error(
+        "awf-bpf itself is behind run {0} of awf-bpf, which keeps its proxy from everybody: start it from another login; \
+         `awf-bpf exec` works here"
+    )]
+    OurselvesBehind(String),
     #[error("{path} has run {run} of awf-bpf in it: end that first")]
     Holds { path: PathBuf, run: String },
     #[error("--cgroup {path}: {why}")]

@@ -28,6 +28,7 @@ mod word;
 
 pub(super) use end::reap;
 pub use error::AttachError;
+pub(super) use place::behind;
 pub use plan::{AttachPlan, Attached, Detached, OldSocket, OldSockets, OnFailure, RunInfo, Target};
 
 use std::path::PathBuf;

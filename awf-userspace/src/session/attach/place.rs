@@ -34,6 +34,9 @@ impl Place {
     ///
     /// When the target is not there, or is nobody to attach.
     pub(super) fn of(target: &Target, id: &str) -> Result<Self, AttachError> {
+        if let Some(run) = behind() {
+            return Err(AttachError::OurselvesBehind(run));
+        }
         match target {
             Target::Pid(pid) => {
                 let stat = attachable(*pid)?;
@@ -131,6 +134,11 @@ fn in_this_network(pid: u32) -> Result<(), AttachError> {
     }
     let comm = Stat::read(pid).map(|stat| stat.comm).unwrap_or_default();
     Err(AttachError::OtherNetwork { pid, comm })
+}
+
+/// The run of awf-bpf that this process is behind.
+pub(in crate::session) fn behind() -> Option<String> {
+    cgroup::of_process(std::process::id()).ok().and_then(|ours| outer_run(&ours))
 }
 
 /// The run of awf-bpf that `dir` is in, or is the directory of.

@@ -96,6 +96,7 @@ impl Life {
             dns_port: network.dns_port,
             shared_netns: 1,
             reserved: [0; 3],
+            netns: network.cookie,
         };
         let programs = Programs::start_loading_guarded(globals, host_ports)?.finish()?;
         // A cgroup as a whole is behind them at once, and refused all until the policy is open.

@@ -22,7 +22,7 @@ struct Lab {
 impl Lab {
     fn new(name: &str) -> Self {
         let id = format!("unit-{}-{name}", std::process::id());
-        let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3] };
+        let globals = Globals { proxy_port: 1021, dns_port: 53, shared_netns: 0, reserved: [0; 3], netns: 0 };
         let programs = Programs::start_loading(globals, Box::new(PortSet::EMPTY)).unwrap().finish().unwrap();
         let run = RunCgroup::create(cgroup::place(&id).unwrap()).unwrap();
         let pins = bpffs::directory().unwrap().join(&id);
