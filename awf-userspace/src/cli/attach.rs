@@ -96,7 +96,7 @@ fn tell(attached: &Attached, quiet: bool) {
 pub(super) fn detach(args: &DetachArgs) -> u8 {
     logging::start(LogLevel::Info);
     let ids = match attach::list() {
-        Ok(runs) if args.all => runs.into_iter().map(|run| run.id).collect(),
+        Ok(runs) if args.all => runs.into_iter().filter(|run| run.attached).map(|run| run.id).collect(),
         Ok(_) => args.ids.clone(),
         Err(error) => {
             complain(error);
@@ -116,7 +116,7 @@ pub(super) fn detach(args: &DetachArgs) -> u8 {
     code
 }
 
-/// Lists attached runs.
+/// Lists runs.
 pub(super) fn ps(args: &PsArgs) -> u8 {
     logging::start(LogLevel::Warn);
     let runs = match attach::list() {

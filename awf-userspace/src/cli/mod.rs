@@ -86,9 +86,9 @@ enum Command {
     ///
     /// Exit codes: 0 ended, 1 something is left, 2 a usage error.
     Detach(attach::DetachArgs),
-    /// List attached runs. Where a daemon is DEAD, its processes have no network.
+    /// List runs that go on. Where the daemon of an attached one is DEAD, its processes have no network.
     Ps(attach::PsArgs),
-    /// Change or show the rules of an attached run while it goes on; begin a configuration file.
+    /// Change or show the rules of a run while it goes on; begin a configuration file.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Remove what killed runs left behind. Processes that were attached are left alone.

@@ -1,4 +1,4 @@
-//! The socket by which a running daemon is spoken to: `/run/awf-bpf/<run>/control`, of root alone. One request a
+//! The socket by which a run that goes on is spoken to: `/run/awf-bpf/<run>/control`, of root alone. One request a
 //! connection, a line of JSON; the answer is another one. When the connection ends after the answer to `detach`, so has
 //! the daemon.
 
@@ -20,10 +20,11 @@ use tokio::{
 };
 
 use super::{
+    attach,
     live_rules::{RulesReply, RulesRequest},
     state::STATE,
 };
-use crate::audit::ProcessInfo;
+use crate::audit::{JsonSink, ProcessInfo};
 
 /// The socket's name in the run's directory.
 const NAME: &str = "control";
@@ -63,16 +64,34 @@ pub enum Reply {
 pub struct Shown {
     pub allowed: u64,
     pub denied: u64,
+    /// The audit file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<PathBuf>,
+    /// The process that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<u32>,
+}
+
+impl Shown {
+    pub(super) fn of(audit: &JsonSink) -> Self {
+        let summary = audit.summary();
+        Self {
+            allowed: summary.allowed,
+            denied: summary.denied,
+            audit: Some(audit.path().to_owned()),
+            daemon: Some(std::process::id()),
+        }
+    }
 }
 
 /// Why a run could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    #[error("its daemon cannot be spoken to ({path}): {source}")]
+    #[error("it cannot be spoken to ({path}): {source}")]
     Socket { path: PathBuf, source: io::Error },
-    #[error("its daemon's answer cannot be read: {0}")]
+    #[error("its answer cannot be read: {0}")]
     Answer(#[source] serde_json::Error),
-    #[error("its daemon gave no answer")]
+    #[error("it gave no answer")]
     Silent,
     #[error("{0}")]
     Refused(String),
@@ -163,6 +182,11 @@ async fn converse(mut stream: Connection, asked: mpsc::Sender<Asked>) {
     let peer = described(peer.pid());
     let reply = match timeout(PATIENCE, read(&mut stream)).await {
         Ok(Ok(request)) => {
+            if let Some(run) = changes(&request).then(|| attach::behind(peer.pid)).flatten() {
+                let why =
+                    format!("who is behind a run ({run}) of awf-bpf changes none: ask from another login");
+                return answer(stream, &Reply::Error(why)).await;
+            }
             let (reply, answer) = oneshot::channel();
             if asked.send(Asked { request, peer, reply }).await.is_err() {
                 return;
@@ -172,10 +196,22 @@ async fn converse(mut stream: Connection, asked: mpsc::Sender<Asked>) {
         Ok(Err(e)) => Reply::Error(format!("the request cannot be read: {e}")),
         Err(_elapsed) => Reply::Error(format!("the request did not come within {PATIENCE:?}")),
     };
-    let Ok(mut line) = serde_json::to_vec(&reply) else { return };
+    answer(stream, &reply).await;
+}
+
+/// Root is root, but for the root of a sandbox that has no capabilities: it shall not let itself out.
+fn changes(request: &Request) -> bool {
+    match request {
+        Request::Show {} | Request::Policy(RulesRequest::Show {}) => false,
+        Request::Detach {} | Request::Policy(RulesRequest::Edit { .. }) => true,
+    }
+}
+
+async fn answer(mut stream: Connection, reply: &Reply) {
+    let Ok(mut line) = serde_json::to_vec(reply) else { return };
     line.push(b'\n');
     let _ = timeout(PATIENCE, stream.write_all(&line)).await;
-    if reply == (Reply::Detached {}) {
+    if *reply == (Reply::Detached {}) {
         // Closed by the end of this process.
         std::mem::forget(stream);
         WRITTEN.notify_one();

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{state::StateError, unix::AllowUnixError};
+use super::{control::ControlError, state::StateError, unix::AllowUnixError};
 use crate::{
     audit::AuditError,
     bpf::{BpfError, EventsError},
@@ -42,6 +42,8 @@ pub enum SessionError {
          --network host"
     )]
     Behind(String),
+    #[error(transparent)]
+    Control(#[from] ControlError),
     #[error("keeping this process out of core dumps (PR_SET_DUMPABLE): {0}")]
     Undumpable(#[source] io::Error),
     #[error("preparing TLS: {0}")]

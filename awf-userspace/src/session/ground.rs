@@ -66,6 +66,15 @@ impl Ground {
         self.state.as_ref().map_or("", state::RunState::id)
     }
 
+    /// The run's directory.
+    ///
+    /// # Errors
+    ///
+    /// After [`Ground::clear`].
+    pub fn dir(&self) -> Result<&Path, SessionError> {
+        self.state.as_ref().map(state::RunState::dir).ok_or(SessionError::NotEnforced)
+    }
+
     #[must_use]
     pub fn cgroup(&self) -> &RunCgroup {
         &self.cgroup

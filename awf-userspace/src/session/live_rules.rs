@@ -108,6 +108,14 @@ impl<A: Recorder> LiveRules<A> {
         Self { live, recorder, state: Mutex::new(state) }
     }
 
+    /// The rules of `base`, which is in force.
+    #[must_use]
+    pub fn in_force(base: Policy, tls: bool, live: Arc<LivePolicy>, recorder: Arc<A>) -> Self {
+        let this = Self::new(base, tls, live, recorder);
+        this.state().open = true;
+        this
+    }
+
     /// Puts the rules in force, with what was edited before.
     pub fn open(&self) {
         let mut state = self.state();

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod bpffs;
 pub mod control;
 mod diagnosis;
+mod edits;
 mod error;
 mod front;
 mod ground;

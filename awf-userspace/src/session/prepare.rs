@@ -217,21 +217,18 @@ impl Command {
 pub(super) struct NameServing<'a> {
     /// Those that were named.
     pub(super) servers: Option<&'a [NameServer]>,
-    /// Whether there may be names to resolve.
-    pub(super) may_resolve: bool,
     /// Whether the command has a network of its own.
     pub(super) isolated: bool,
-    /// Whether there is an upstream proxy, which resolves.
-    pub(super) proxied: bool,
+    /// Whether it may well be that no name is resolved here: by nobody, or by an upstream proxy.
+    pub(super) needless: bool,
 }
 
 impl<'a> NameServing<'a> {
     pub(super) fn of(plan: &'a SessionPlan) -> Self {
         Self {
             servers: plan.dns_servers.as_deref(),
-            may_resolve: plan.policy.may_resolve(),
             isolated: plan.network == NetworkMode::Isolated,
-            proxied: !plan.upstream_proxies.is_empty(),
+            needless: !plan.upstream_proxies.is_empty() || !plan.policy.may_resolve(),
         }
     }
 }
@@ -241,7 +238,8 @@ impl<'a> NameServing<'a> {
 pub(super) fn upstream(serving: &NameServing<'_>) -> Upstream {
     let needs_host = match serving.servers {
         Some(servers) => servers.iter().any(NameServer::needs_lookup),
-        None => serving.may_resolve,
+        // A policy may be given names later.
+        None => true,
     };
     let (finders, remark) = if needs_host { host_servers(serving) } else { (Vec::new(), None) };
     let own = || finders.iter().copied().map(NameServer::Plain).collect();
@@ -289,7 +287,7 @@ fn host_servers(serving: &NameServing<'_>) -> (Vec<SocketAddr>, Option<String>) 
     let (servers, instead) =
         if asked { (vec![DEFAULT_SERVER], ", 127.0.0.1 is asked") } else { (Vec::new(), "") };
     // Behind an upstream proxy that is how many networks are made.
-    let level = if serving.proxied { log::Level::Info } else { log::Level::Warn };
+    let level = if serving.needless { log::Level::Info } else { log::Level::Warn };
     log::log!(level, "{why}{instead}; --dns-servers ADDRESS names one");
     (servers, Some(format!("{why}; --dns-servers ADDRESS names one")))
 }

@@ -1,6 +1,6 @@
 //! The run as a story: lay the ground, enforce, serve, launch, wait, clear.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use awf_common::{Globals, PortSet};
 use tokio::runtime::Runtime;
@@ -10,6 +10,7 @@ use super::{
     diagnosis::Facts,
     front::{Front, FrontPlan},
     limits::OwnLimits,
+    live_rules::LiveRules,
     prepare::{self, NameServing},
     selftest::{self, Others},
     state::new_id,
@@ -18,7 +19,7 @@ use crate::{
     audit::{JsonSink, Summary},
     bpf::{self, BpfError, Loading, Programs},
     cgroup::limits::Limits,
-    config::{Chroot, NetworkMode, SessionPlan},
+    config::{Chroot, NetworkMode, SessionPlan, TlsMode},
     dns::Upstream,
     jail::{InitSpec, SelfTest},
     launch::{self, BlockedSignals, LaunchSpec, Outcome, Signals, Starting, Terminal, terminal::Console},
@@ -53,7 +54,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     let limits = OwnLimits::raise();
     // In a namespace of its own the command's side has known ports: the programs can be loaded meanwhile.
     let own = plan.network == NetworkMode::Isolated;
-    if let Some(run) = (!own).then(super::attach::behind).flatten() {
+    if let Some(run) = (!own).then(|| super::attach::behind(std::process::id())).flatten() {
         return Err(SessionError::Behind(run));
     }
     let loading = own.then(|| load(&plan, netns::PROXY_PORT, netns::DNS_PORT, 0)).transpose()?;
@@ -137,6 +138,8 @@ pub(super) fn runtime() -> Result<Runtime, SessionError> {
 struct Run {
     plan: SessionPlan,
     front: Front,
+    rules: LiveRules<JsonSink>,
+    audit: Arc<JsonSink>,
 }
 
 impl Run {
@@ -149,16 +152,22 @@ impl Run {
         (upstream, interception): (Arc<Upstream>, Option<(Interception, Facts)>),
     ) -> Result<Self, SessionError> {
         let own = prepare::own_addresses()?;
+        let upstream_proxies = prepare::upstream_proxies(&plan.upstream_proxies, &own);
+        let base = plan.policy.clone().with_own_addresses(own);
+        let policy = Arc::new(LivePolicy::new(base.clone()));
+        let looks_into_all = plan.tls.mode == TlsMode::On;
+        let rules = LiveRules::in_force(base, looks_into_all, Arc::clone(&policy), Arc::clone(audit));
         let front = FrontPlan {
-            upstream_proxies: prepare::upstream_proxies(&plan.upstream_proxies, &own),
-            policy: Arc::new(LivePolicy::new(plan.policy.clone().with_own_addresses(own))),
+            upstream_proxies,
+            policy,
             upstream,
             interception,
             limits: limits.proxy(&plan.deadlines),
             audit: Arc::clone(audit),
             steps_of: None,
         };
-        Ok(Self { plan, front: Front::join(front, ground.kernel()?, network)? })
+        let front = Front::join(front, ground.kernel()?, network)?;
+        Ok(Self { plan, front, rules, audit: Arc::clone(audit) })
     }
 
     /// Serves the command from before it runs until it and all it left behind are dead.
@@ -170,11 +179,13 @@ impl Run {
         ground: &Ground,
     ) -> Result<Outcome, SessionError> {
         let mut signals = Signals::listen(signals).map_err(SessionError::Signals)?;
-        let servers = self.front.serve(network, test, Others::Fail)?;
-        let ended = self.supervise((starting, terminal.as_ref()), &mut signals, ground).await;
+        let Self { plan, front, rules, audit } = self;
+        let servers = front.serve(network, test, Others::Fail)?;
+        super::edits::serve(ground.dir()?, rules, audit)?;
+        let ended = supervise((starting, terminal.as_ref()), &mut signals, ground, plan.timeout).await;
         // Whatever became of it: nothing of the command may outlive its servers.
         ground.kill()?;
-        self.front.stop();
+        front.stop();
         let (outcome, console) = ended.map_or_else(|e| (Err(e), None), |(outcome, rest)| (Ok(outcome), rest));
         if let Some(console) = console {
             console.drain().await;
@@ -186,22 +197,22 @@ impl Run {
         }
         outcome
     }
+}
 
-    async fn supervise(
-        &self,
-        (starting, terminal): (Starting, Option<&Terminal>),
-        signals: &mut Signals,
-        ground: &Ground,
-    ) -> Result<(Outcome, Option<Console>), SessionError> {
-        let mut child = starting.run(terminal).await?;
-        child.notes().iter().for_each(|note| log::info!("{note}"));
-        let limits = launch::Limits { timeout: self.plan.timeout, ..launch::Limits::default() };
-        let kill = || {
-            if let Err(e) = ground.kill_now() {
-                log::error!("{e}");
-            }
-        };
-        let outcome = launch::supervise(&mut child, signals, limits, kill).await;
-        Ok((outcome.map_err(SessionError::Wait)?, child.take_console()))
-    }
+async fn supervise(
+    (starting, terminal): (Starting, Option<&Terminal>),
+    signals: &mut Signals,
+    ground: &Ground,
+    timeout: Option<Duration>,
+) -> Result<(Outcome, Option<Console>), SessionError> {
+    let mut child = starting.run(terminal).await?;
+    child.notes().iter().for_each(|note| log::info!("{note}"));
+    let limits = launch::Limits { timeout, ..launch::Limits::default() };
+    let kill = || {
+        if let Err(e) = ground.kill_now() {
+            log::error!("{e}");
+        }
+    };
+    let outcome = launch::supervise(&mut child, signals, limits, kill).await;
+    Ok((outcome.map_err(SessionError::Wait)?, child.take_console()))
 }

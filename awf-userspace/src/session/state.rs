@@ -14,6 +14,10 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
+mod look;
+
+pub use look::{Found, Life, find, ids, look};
+
 /// The state directory, 0700 and root's.
 pub const STATE: &str = "/run/awf-bpf";
 /// Runs that are being made are named so until they hold their lock.
@@ -23,7 +27,7 @@ const BIRTHS: u32 = 100;
 /// How the state is written. Another number is another awf-bpf's, and none of our business.
 const FORMAT: &str = "1";
 /// The file that says so. Without it a run is being made, or is of before there was one.
-const FORMAT_FILE: &str = "format";
+pub(super) const FORMAT_FILE: &str = "format";
 /// The file that only attached runs have.
 const ATTACHED: &str = "attached.json";
 
@@ -194,97 +198,15 @@ impl DeadRun {
     }
 }
 
-/// What is in the state directory.
-#[derive(Debug, Default)]
-pub struct Found {
-    pub dead: Vec<DeadRun>,
-    pub living: usize,
-    /// Of formats that this awf-bpf does not know.
-    pub unknown: Vec<String>,
+/// What [`RunState::note_cgroup`] wrote.
+pub(super) fn cgroup_of(dir: &Path) -> Option<PathBuf> {
+    paths(dir, "cgroup").pop()
 }
 
-/// Looks for runs whose owner is gone.
-///
-/// # Errors
-///
-/// When the state directory cannot be read; that it does not exist is not an error.
-pub fn find() -> Result<Found, StateError> {
-    let mut found = Found::default();
-    let entries = match fs::read_dir(STATE) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
-        other => other.map_err(|source| StateError::Path { path: STATE.into(), source })?,
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let (id, unborn) = match name.strip_prefix(UNBORN) {
-            Some(id) => (id, true),
-            None => (name.as_str(), false),
-        };
-        if !is_id(id) {
-            continue;
-        }
-        if check_format(&entry.path()).is_err() {
-            found.unknown.push(id.to_owned());
-            continue;
-        }
-        match dead_run(entry.path(), id, unborn) {
-            Some(run) => found.dead.push(run),
-            None => found.living += 1,
-        }
-    }
-    Ok(found)
-}
-
-/// A run that was looked for by its name.
-#[derive(Debug)]
-pub enum Life {
-    /// In this directory.
-    Living(PathBuf),
-    Dead(DeadRun),
-}
-
-impl Life {
-    /// As [`DeadRun::attached`].
-    ///
-    /// # Errors
-    ///
-    /// As [`DeadRun::attached`].
-    pub fn attached(&self) -> Result<Option<Vec<u8>>, StateError> {
-        match self {
-            Self::Living(dir) => attached(dir),
-            Self::Dead(run) => run.attached(),
-        }
-    }
-}
-
-/// Looks for run `id`; `None`: there is none.
-///
-/// # Errors
-///
-/// When it is of a format that is not known.
-pub fn look(id: &str) -> Result<Option<Life>, StateError> {
-    let dir = Path::new(STATE).join(id);
-    if !is_id(id) || !dir.is_dir() {
-        return Ok(None);
-    }
-    check_format(&dir)?;
-    Ok(Some(dead_run(dir.clone(), id, false).map_or(Life::Living(dir), Life::Dead)))
-}
-
-/// The names of all runs, dead ones too.
-///
-/// # Errors
-///
-/// When the state directory cannot be read; that it does not exist is not an error.
-pub fn ids() -> Result<Vec<String>, StateError> {
-    let entries = match fs::read_dir(STATE) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(|source| StateError::Path { path: STATE.into(), source })?,
-    };
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut ids: Vec<_> = names.filter(|name| is_id(name)).collect();
-    ids.sort_unstable();
-    Ok(ids)
+fn paths(dir: &Path, name: &str) -> Vec<PathBuf> {
+    let bytes = fs::read(dir.join(name)).unwrap_or_default();
+    let paths = bytes.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+    paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
 }
 
 fn attached(dir: &Path) -> Result<Option<Vec<u8>>, StateError> {
@@ -319,13 +241,8 @@ fn dead_run(dir: PathBuf, id: &str, unborn: bool) -> Option<DeadRun> {
         // for that ends somebody's work.
         Err(_) => return None,
     };
-    let paths = |name: &str| -> Vec<PathBuf> {
-        let bytes = fs::read(dir.join(name)).unwrap_or_default();
-        let paths = bytes.split(|byte| *byte == 0).filter(|path| !path.is_empty());
-        paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
-    };
-    let cgroup = paths("cgroup").pop();
-    Some(DeadRun { id: id.to_owned(), cgroup, more_cgroups: paths("more-cgroups"), dir, _lock: lock })
+    let (cgroup, more_cgroups) = (cgroup_of(&dir), paths(&dir, "more-cgroups"));
+    Some(DeadRun { id: id.to_owned(), cgroup, more_cgroups, dir, _lock: lock })
 }
 
 /// The lock that every living run shares. Held exclusively, there is none, and none begins.

@@ -2,6 +2,7 @@
 
 mod death;
 mod live;
+mod live_exec;
 mod nested;
 mod policy;
 mod reuse;

@@ -178,10 +178,10 @@ fn another_network_reaches_its_own_loopback_alone() {
     let dial = || {
         let _ = std::fs::remove_file(&ready);
         let server = format!(
-            "import socket; s = socket.create_server((\"{INSIDE}\", 9)); open(\"{}\", \"w\"); s.settimeout(20); s.accept()",
+            "import socket; s = socket.create_server((\"{INSIDE}\", 9)); open(\"{}\", \"w\"); s.settimeout(2); s.accept()",
             ready.display()
         );
-        shell.order(&format!("nsenter -t {pid} -n timeout 3 python3 -c '{server}'"));
+        shell.order(&format!("nsenter -t {pid} -n python3 -c '{server}'"));
         wait_for(&ready);
         let to = format!("{INSIDE}:9").parse().expect("an address");
         lab.machine().within(|| TcpStream::connect_timeout(&to, Duration::from_secs(1)))

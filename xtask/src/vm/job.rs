@@ -19,9 +19,11 @@ const SELECTION: [(&str, &[&str]); 3] = [
     (
         "e2e",
         &[
+            "attach::",
             "files::",
             "founding::",
             "hidden::",
+            "hook::",
             "lifecycle::",
             "limits::",
             "secrets::",
@@ -40,9 +42,20 @@ const SELECTION_EMULATED: [(&str, &[&str]); 3] = [
     (
         "e2e",
         &[
+            "attach::death::a_dead_daemon",
+            "attach::death::who_takes",
+            "attach::live::",
+            "attach::nested::",
+            "attach::policy::",
+            "attach::reuse::",
+            "attach::sockets::",
+            "attach::targets::a_cgroup_as_a_whole",
             "files::",
             "founding::ipv6",
             "hidden::",
+            "hook::attacks::a_dead_daemon",
+            "hook::attacks::a_step_cannot_leave",
+            "hook::job::steps_reach",
             "lifecycle::a_killed_run",
             "lifecycle::a_run_leaves",
             "lifecycle::sigkill_while",

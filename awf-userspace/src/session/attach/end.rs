@@ -1,6 +1,10 @@
 //! Runs that are there: what is known of them, and their end, whether their daemon lives or is dead.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -62,8 +66,35 @@ fn end_dead(record: &AttachedState, run: DeadRun) -> Result<(), AttachError> {
 }
 
 pub(super) fn list() -> Result<Vec<RunInfo>, AttachError> {
-    let found = records()?.into_iter();
-    Ok(found.map(|(id, record, alive)| info(id, &record, alive)).collect())
+    let mut runs: Vec<_> =
+        records()?.into_iter().map(|(id, record, alive)| info(id, &record, alive)).collect();
+    for id in state::ids()?.into_iter().filter(|id| !runs.iter().any(|run| run.id == *id)).collect::<Vec<_>>()
+    {
+        runs.extend(of_exec(id)?);
+    }
+    runs.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(runs)
+}
+
+/// A run of `exec` that answers; a dead one is `gc`'s.
+fn of_exec(id: String) -> Result<Option<RunInfo>, AttachError> {
+    let Ok(Some(Life::Living(dir))) = state::look(&id) else { return Ok(None) };
+    let Ok(Reply::Shown(shown)) = control::ask(&id, &Request::Show {}, SHORT) else { return Ok(None) };
+    let cgroup = state::cgroup_of(&dir).map(|dir| dir.join("agent")).unwrap_or_default();
+    Ok(Some(RunInfo {
+        attached: false,
+        target: "exec".to_owned(),
+        since: fs::metadata(dir.join(state::FORMAT_FILE)).and_then(|meta| meta.modified()).ok(),
+        alive: true,
+        daemon: shown.daemon,
+        processes: cgroup::members(&cgroup, true)?.len(),
+        allowed: Some(shown.allowed),
+        denied: Some(shown.denied),
+        audit: shown.audit,
+        labels: BTreeMap::new(),
+        cgroup,
+        id,
+    }))
 }
 
 /// Every attached run, as it is written down, and whether its daemon lives.
@@ -103,6 +134,7 @@ fn info(id: String, record: &AttachedState, alive: bool) -> RunInfo {
         _ => None,
     };
     RunInfo {
+        attached: true,
         target: record.target.clone(),
         cgroup: record.agent.clone(),
         since: UNIX_EPOCH.checked_add(Duration::from_secs(record.since)),

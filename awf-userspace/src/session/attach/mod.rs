@@ -76,7 +76,7 @@ pub fn detach(id: &str) -> Result<Detached, AttachError> {
     end::detach(id)
 }
 
-/// Every attached run of this machine, dead ones too.
+/// Every run of this machine that can be spoken to, and attached ones that are dead.
 ///
 /// # Errors
 ///

@@ -34,7 +34,7 @@ impl Place {
     ///
     /// When the target is not there, or is nobody to attach.
     pub(super) fn of(target: &Target, id: &str) -> Result<Self, AttachError> {
-        if let Some(run) = behind() {
+        if let Some(run) = behind(std::process::id()) {
             return Err(AttachError::OurselvesBehind(run));
         }
         match target {
@@ -136,9 +136,9 @@ fn in_this_network(pid: u32) -> Result<(), AttachError> {
     Err(AttachError::OtherNetwork { pid, comm })
 }
 
-/// The run of awf-bpf that this process is behind.
-pub(in crate::session) fn behind() -> Option<String> {
-    cgroup::of_process(std::process::id()).ok().and_then(|ours| outer_run(&ours))
+/// The run of awf-bpf that `pid` is behind.
+pub(in crate::session) fn behind(pid: u32) -> Option<String> {
+    cgroup::of_process(pid).ok().and_then(|dir| outer_run(&dir))
 }
 
 /// The run of awf-bpf that `dir` is in, or is the directory of.

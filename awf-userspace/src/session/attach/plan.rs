@@ -152,6 +152,8 @@ pub struct Detached {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RunInfo {
     pub id: String,
+    /// `false`: one of `exec`, which ends with its command.
+    pub attached: bool,
     pub target: String,
     /// The cgroup that is enforced on.
     pub cgroup: PathBuf,

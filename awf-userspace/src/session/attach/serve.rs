@@ -143,10 +143,8 @@ impl Life {
     ) -> Result<Front, AttachError> {
         let serving = NameServing {
             servers: self.plan.name_servers.as_deref(),
-            // A policy may be given names later.
-            may_resolve: true,
             isolated: false,
-            proxied: !self.plan.upstream_proxies.is_empty(),
+            needless: !self.plan.upstream_proxies.is_empty(),
         };
         let plan = FrontPlan {
             policy,
@@ -200,7 +198,7 @@ impl Life {
                 None => None,
                 Some(Asked { request: Request::Detach {}, reply, .. }) => Some(reply),
                 Some(Asked { request: Request::Show {}, reply, .. }) => {
-                    let _ = reply.send(Reply::Shown(self.shown()));
+                    let _ = reply.send(Reply::Shown(Shown::of(&self.audit)));
                     continue;
                 }
                 Some(Asked { request: Request::Policy(request), peer, reply }) => {
@@ -257,11 +255,6 @@ impl Life {
         if let Err(e) = self.audit.finish() {
             log::error!("{e}");
         }
-    }
-
-    fn shown(&self) -> Shown {
-        let summary = self.audit.summary();
-        Shown { allowed: summary.allowed, denied: summary.denied }
     }
 
     /// A start that failed.
