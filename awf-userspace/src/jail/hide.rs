@@ -97,15 +97,28 @@ impl Cover {
     }
 }
 
+/// How often a socket may be exchanged while it is covered: services that start again do that once.
+const TRIES: u32 = 16;
+
 /// `None` when nothing is there, or it is covered already, or the cover is a file's.
 fn cover(path: &Path, covers: &[Cover]) -> Result<Option<Cover>, JailError> {
-    let Some((target, stat)) = open(path)? else { return Ok(None) };
+    for _ in 0..TRIES {
+        if let Some(done) = try_cover(path, covers)? {
+            return Ok(done);
+        }
+    }
+    Err(JailError::HideRaced { path: path.into() })
+}
+
+/// `None` when a file was exchanged meanwhile.
+fn try_cover(path: &Path, covers: &[Cover]) -> Result<Option<Option<Cover>>, JailError> {
+    let Some((target, stat)) = open(path)? else { return Ok(Some(None)) };
     let null = rustix::fs::stat("/dev/null").map_err(|e| hide_error(path, "stat /dev/null", e))?;
     let is_null = |stat: &Stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == null.st_rdev
     };
     if is_null(&stat) || covers.iter().any(|cover| cover.device == stat.st_dev) {
-        return Ok(None);
+        return Ok(Some(None));
     }
     let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if is_dir {
@@ -114,12 +127,14 @@ fn cover(path: &Path, covers: &[Cover]) -> Result<Option<Cover>, JailError> {
     } else {
         mount_bind("/dev/null", proc_path(&target)).map_err(|e| hide_error(path, "bind /dev/null", e))?;
     }
-    let Some((root, now)) = open(path)? else { return Err(JailError::HideRaced { path: path.into() }) };
-    let covered = if is_dir { is_empty_tmpfs(&root, &stat, &now) } else { is_null(&now) };
-    match (covered, is_dir) {
-        (false, _) => Err(JailError::HideRaced { path: path.into() }),
-        (true, false) => Ok(None),
-        (true, true) => Ok(Some(Cover { path: path.into(), root, device: now.st_dev })),
+    match (open(path)?, is_dir) {
+        (Some((root, now)), true) if is_empty_tmpfs(&root, &stat, &now) => {
+            Ok(Some(Some(Cover { path: path.into(), root, device: now.st_dev })))
+        }
+        (_, true) => Err(JailError::HideRaced { path: path.into() }),
+        (Some((_, now)), false) if !is_null(&now) => Ok(None),
+        // A socket that is gone is as one that never was.
+        (_, false) => Ok(Some(None)),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{
     fs, io,
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsFd as _,
     path::Path,
     time::Duration,
 };
@@ -15,11 +16,10 @@ use crate::{
     bpf::{BpfError, Programs},
     cgroup::{self, CgroupError},
     session::{Ground, SessionError, bpffs, state},
+    sys::birth,
 };
 
 const CHECK: &str = "programs";
-/// As a run with `--network host` has them; nobody listens on these ports.
-const GLOBALS: Globals = Globals { proxy_port: 1, dns_port: 1, shared_netns: 1, reserved: [0; 3], netns: 1 };
 /// On this host's loopback.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -60,12 +60,19 @@ pub(super) fn look(root: bool) -> Finding {
     }
 }
 
+/// As a run with `--network host` has them; nobody listens on these ports.
+fn globals() -> Result<Globals, TrialError> {
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).map_err(TrialError::Canary)?;
+    let netns = birth::netns_cookie(socket.as_fd()).map_err(TrialError::Canary)?;
+    Ok(Globals { proxy_port: 1, dns_port: 1, shared_netns: 1, reserved: [0; 3], netns })
+}
+
 fn trial() -> Result<(), TrialError> {
     let canary = Canary::new().map_err(TrialError::Canary)?;
     // Without the programs it is heard, or its silence would prove nothing.
     canary.tcp().map_err(TrialError::Canary)?;
     canary.datagram().map_err(TrialError::Canary)?;
-    let loading = Programs::start_loading(GLOBALS, Box::new(PortSet::EMPTY))?;
+    let loading = Programs::start_loading(globals()?, Box::new(PortSet::EMPTY))?;
     let home = own()?;
     let mut ground = Ground::lay(state::new_id()?)?;
     ground.enforce(loading.finish()?)?;
@@ -84,8 +91,8 @@ fn trial() -> Result<(), TrialError> {
 }
 
 /// What attach needs beside them, for sockets that are older than it.
-fn guards() -> Result<(), BpfError> {
-    Programs::start_loading_guarded(GLOBALS, Box::new(PortSet::EMPTY))?.finish().map(drop)
+fn guards() -> Result<(), TrialError> {
+    Ok(Programs::start_loading_guarded(globals()?, Box::new(PortSet::EMPTY))?.finish().map(drop)?)
 }
 
 /// The directory of our own cgroup.
