@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 
 use super::{
-    ConfigError, ConfigErrors, Deadlines, ExecArgs, Inputs, LogLevel, Notice, PolicyArgs, TlsMode, file,
-    name_servers, rules, upstream, upstream::ProxyText,
+    ConfigError, ConfigErrors, Deadlines, ExecArgs, HookSettings, Inputs, LogLevel, Notice, PolicyArgs,
+    TlsMode, file, name_servers, rules, upstream, upstream::ProxyText,
 };
 use crate::{audit::Invoker, policy::Policy, resolve::NameServer, upstream_proxy::UpstreamProxies};
 
@@ -101,6 +101,7 @@ pub struct ResolvedAttach {
     /// Who called sudo.
     pub invoker: Option<Invoker>,
     pub keep_sockets: bool,
+    pub hook: HookSettings,
     pub notices: Vec<Notice>,
 }
 
@@ -144,6 +145,10 @@ pub fn resolve_attach(args: &AttachArgs, inputs: &Inputs) -> Result<ResolvedAtta
             errors.push(ConfigError::AttachTls { what: flag.to_owned() });
         }
     }
+    if let Some(mode) = config.one("tls.mode").filter(|mode| mode.text != "off") {
+        let what = format!("{}:{}: [tls] mode = {:?}", config.path.display(), mode.line, mode.text);
+        errors.push(ConfigError::AttachTls { what });
+    }
     if let Some(rule) = policy.secure_url_rule() {
         errors.push(ConfigError::AttachTls { what: format!("{}: {:?}", rule.place(), rule.text()) });
     }
@@ -161,6 +166,7 @@ pub fn resolve_attach(args: &AttachArgs, inputs: &Inputs) -> Result<ResolvedAtta
         audit_dir: args.audit_dir.as_ref().or(exec.audit_dir.as_ref()).cloned(),
         invoker: id_of("SUDO_UID").zip(id_of("SUDO_GID")).map(|(uid, gid)| Invoker { uid, gid }),
         keep_sockets: args.keep_sockets || config.is("attach.keep_sockets").unwrap_or_default(),
+        hook: HookSettings::of(&config),
         notices: Vec::new(),
     };
     if errors.is_empty() { Ok(ResolvedAttach { notices, ..resolved }) } else { Err(ConfigErrors(errors)) }
@@ -192,6 +198,34 @@ mod tests {
         for wrong in [&["--pid", "0"][..], &["--pid", "x"], &[], &["--pid", "7", "--unit", "x"]] {
             assert!(resolved(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn the_tables_of_a_file_are_read_and_tls_is_refused_there_too() {
+        let of = |text: &str| {
+            let path = std::path::PathBuf::from("/x/policy.toml");
+            let policy = PolicyArgs { config: Some(path.clone()), ..PolicyArgs::default() };
+            let mut inputs = Inputs::default();
+            inputs.files.insert(path, Ok(text.into()));
+            resolve_attach(&AttachArgs { policy, ..AttachArgs::default() }, &inputs)
+                .map_err(|errors| errors.to_string())
+        };
+        assert_eq!(of("").unwrap().hook, HookSettings::default());
+        let text = "[attach]\nkeep_sockets = true\n[hook]\nallow_repository_policy = true\n\
+            worker_hosts_extra = \"a.test, b.test\"\nsummary = false\nannotations = 3\n";
+        let read = of(text).unwrap();
+        assert!(read.keep_sockets && read.hook.allow_repository_policy && !read.hook.summary);
+        assert_eq!(read.hook.worker_hosts_extra, ["a.test", "b.test"]);
+        assert_eq!(read.hook.annotations, 3);
+        for (wrong, part) in [
+            ("[hook]\nannotations = 11\n", "line 2"),
+            ("[hook]\nallow_repo = true\n", "allow_repo"),
+            ("[policy]\n[tls]\nmode = \"on\"\n", "/x/policy.toml:3: [tls] mode"),
+        ] {
+            let error = of(wrong).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(of("[tls]\nmode = \"off\"\n").is_ok());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod env_file;
 mod env_names;
 mod error;
 mod file;
+mod hook;
 mod host_ports;
 mod inputs;
 mod jail;
@@ -39,6 +40,7 @@ pub use deadlines::Deadlines;
 pub use env::{EnvPlan, RunFacts};
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{schema, starter};
+pub use hook::HookSettings;
 pub use inputs::Inputs;
 pub use jail::{Chroot, JailPlan, Mount, MountError};
 pub use plan::{

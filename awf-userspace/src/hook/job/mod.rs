@@ -3,7 +3,7 @@
 //! ```text
 //! worker    whose job it is: the Runner.Worker above the hook, by what the kernel says of it
 //! context   which job it is: the hook's environment, which anybody may have written, checked
-//! settings  `[hook]` of /etc/awf-bpf/policy.toml; policies: what the steps, and the Worker alone, may reach
+//! policies  of /etc/awf-bpf/policy.toml and of the repository: what the steps, and the Worker alone, may reach
 //! pre       finds, decides, attaches; whatever goes wrong, the steps have no network
 //! post      ends what the steps left, and reports: tally, summary, workflow
 //! ```
@@ -15,7 +15,6 @@ mod context;
 mod policies;
 mod post;
 mod pre;
-mod settings;
 mod summary;
 mod tally;
 mod worker;

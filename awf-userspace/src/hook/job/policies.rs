@@ -13,12 +13,9 @@ use std::{
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
-use super::{
-    context::Context,
-    settings::{self, Settings},
-};
+use super::context::Context;
 use crate::{
-    config::{AttachArgs, Inputs, PolicyArgs, ResolvedAttach, resolve_attach, resolve_policy},
+    config::{AttachArgs, HookSettings, Inputs, PolicyArgs, ResolvedAttach, resolve_attach, resolve_policy},
     hook::install::files::POLICY,
     policy::{Host, List, Place, Policy, Rule},
 };
@@ -71,7 +68,7 @@ impl PolicyError {
 /// # Errors
 ///
 /// When others than root could have written it, or it is wrong.
-pub(super) fn of_machine() -> Result<(Settings, ResolvedAttach), PolicyError> {
+pub(super) fn of_machine() -> Result<ResolvedAttach, PolicyError> {
     let path = Path::new(POLICY);
     for part in path.ancestors() {
         let meta =
@@ -88,15 +85,12 @@ pub(super) fn of_machine() -> Result<(Settings, ResolvedAttach), PolicyError> {
     }
     let text =
         read(File::open(path), POLICY_MAX).map_err(|why| PolicyError::own(format!("{POLICY}: {why}")))?;
-    let (settings, rest) =
-        settings::split(&text).map_err(|why| PolicyError::own(format!("{POLICY}: {why}")))?;
     let policy = PolicyArgs { config: Some(path.to_owned()), ..PolicyArgs::default() };
     // Without anybody's environment: the job's would name a proxy of its own choice.
     let mut inputs = Inputs::read_policy(&policy);
-    inputs.files.insert(path.to_owned(), Ok(rest.into()));
+    inputs.files.insert(path.to_owned(), Ok(text.into()));
     let args = AttachArgs { policy, ..AttachArgs::default() };
-    let resolved = resolve_attach(&args, &inputs).map_err(|e| PolicyError::own(e.to_string()))?;
-    Ok((settings, resolved))
+    resolve_attach(&args, &inputs).map_err(|e| PolicyError::own(e.to_string()))
 }
 
 /// What the repository's file allows, if there is one.
@@ -162,7 +156,7 @@ fn repository(text: &str) -> Result<Policy, PolicyError> {
 /// # Errors
 ///
 /// Names the entry that is wrong.
-pub(super) fn of_worker(context: Option<&Context>, settings: &Settings) -> Result<Policy, PolicyError> {
+pub(super) fn of_worker(context: Option<&Context>, settings: &HookSettings) -> Result<Policy, PolicyError> {
     let place = |name: &'static str| Place::Flag(name);
     let mut rules = Vec::new();
     for host in WORKER_HOSTS {
@@ -225,7 +219,8 @@ mod tests {
             summary: None,
             servers,
         };
-        let extra = Settings { worker_hosts_extra: vec!["=extra.test".into()], ..Settings::default() };
+        let extra =
+            HookSettings { worker_hosts_extra: vec!["=extra.test".into()], ..HookSettings::default() };
         let ghes = context(vec![(Host::parse("ghes.test").unwrap(), None)]);
         let policy = of_worker(Some(&ghes), &extra).unwrap();
         for name in [
@@ -241,7 +236,7 @@ mod tests {
             assert!(!allows(&policy, name), "{name}");
         }
         assert_eq!(policy.count(List::Allow), WORKER_HOSTS.len() + 2);
-        let wrong = Settings { worker_hosts_extra: vec!["a b".into()], ..Settings::default() };
+        let wrong = HookSettings { worker_hosts_extra: vec!["a b".into()], ..HookSettings::default() };
         assert!(of_worker(None, &wrong).unwrap_err().why.contains("worker_hosts_extra"));
     }
 

@@ -75,7 +75,7 @@ fn report(sudo_uid: Option<&str>) -> Result<Vec<String>, PostError> {
             lines.push(workflow::annotation("warning", &format!("what the steps left may still run: {e}")))
         }
     }
-    let settings = policies::of_machine().map(|(settings, _)| settings).unwrap_or_default();
+    let settings = policies::of_machine().map(|machine| machine.hook).unwrap_or_default();
     let Some(record) = &run.audit else { return Ok(lines) };
     let tally = match tally(record, &run.id) {
         Ok(tally) => tally,

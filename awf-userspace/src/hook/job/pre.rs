@@ -24,13 +24,12 @@ use super::{
     context::{Context, ContextError},
     is_of_hook, label,
     policies::{self, PolicyError, REPOSITORY, WORKER_HOSTS},
-    settings::Settings,
     worker::{self, Worker, WorkerError},
     worker_of, workflow,
 };
 use crate::{
     cgroup::{self, CgroupError},
-    config::ResolvedAttach,
+    config::{HookSettings, ResolvedAttach},
     hook::{
         account::Account,
         escapes::{self, Escape, Way},
@@ -199,11 +198,11 @@ fn clear_stale() {
 fn decide(worker: &Worker) -> Decision {
     let context = Context::of(worker.caller());
     let machine = policies::of_machine();
-    let settings = machine.as_ref().map_or_else(|_| Settings::default(), |(settings, _)| settings.clone());
+    let settings = machine.as_ref().map(|machine| machine.hook.clone()).unwrap_or_default();
     let own = policies::of_worker(context.as_ref().ok(), &settings);
     let mut decision = Decision {
         steps: Policy::default(),
-        machine: machine.as_ref().ok().map(|(_, resolved)| resolved.clone()),
+        machine: machine.as_ref().ok().cloned(),
         own: Policy::default(),
         context: context.as_ref().ok().cloned(),
         narrowed: false,
@@ -214,7 +213,7 @@ fn decide(worker: &Worker) -> Decision {
         Err(e) => {
             // It still has to tell GitHub how the job ended.
             decision.own =
-                policies::of_worker(context.as_ref().ok(), &Settings::default()).unwrap_or_default();
+                policies::of_worker(context.as_ref().ok(), &HookSettings::default()).unwrap_or_default();
             decision.problem = Some(PreError::Policy(e));
             return decision;
         }
@@ -229,14 +228,14 @@ fn decide(worker: &Worker) -> Decision {
 fn steps(
     worker: &Worker,
     context: Result<Context, ContextError>,
-    machine: Result<(Settings, ResolvedAttach), PolicyError>,
+    machine: Result<ResolvedAttach, PolicyError>,
 ) -> Result<(Policy, bool), PreError> {
     if worker.runner.is_none() {
         return Err(PreError::NotInstalled { exe: worker.exe.display().to_string() });
     }
     let context = context?;
-    let (settings, ResolvedAttach { policy, .. }) = machine.map_err(PreError::Policy)?;
-    if !settings.allow_repository_policy {
+    let ResolvedAttach { policy, hook, .. } = machine.map_err(PreError::Policy)?;
+    if !hook.allow_repository_policy {
         return Ok((policy, false));
     }
     match policies::of_repository(&context, worker.uid).map_err(PreError::Policy)? {
