@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
-    Builder, List, Place, Policy, RecordRule, Rule, RuleError, UrlRule, entries,
+    Builder, List, Place, Policy, Protocol, RecordRule, Rule, RuleError, UrlRule, entries,
     host_grants::Grant,
     index::{Hit, Index},
     rule::Subject,
@@ -61,7 +61,7 @@ pub struct PolicySource {
     base: Policy,
     added: Vec<Entry>,
     removed: Vec<Entry>,
-    /// Whether TLS is looked into, so that rules for URLs can be kept.
+    /// Whether TLS is looked into, so that rules for https:// URLs can be kept.
     tls: bool,
 }
 
@@ -130,7 +130,12 @@ impl PolicySource {
     fn add(&mut self, entry: Entry) -> Result<Change, EditError> {
         let (text, place) = (entry.text(), ALLOWED);
         match &entry {
-            Entry::Url(_) if !self.tls => return Err(EditError::NeedsTls { place, text }),
+            Entry::Url(rule) if !self.tls && rule.protocol() == Protocol::Tls => {
+                return Err(EditError::NeedsTls { place, text });
+            }
+            Entry::Url(rule) if !self.base.opens(&rule.opening()) => {
+                return Err(EditError::HostPort { place, text });
+            }
             // A block rule opens nothing.
             Entry::Host(rule) if rule.list == List::Allow && !self.base.opens(rule) => {
                 return Err(EditError::HostPort { place, text });

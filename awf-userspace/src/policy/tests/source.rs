@@ -162,6 +162,20 @@ fn ports_of_the_host_are_closed_and_not_opened() {
     assert!(edit(&mut source, List::Allow, false, &["localhost:3002"]).is_err());
 }
 
+/// Without a look into TLS, clear text can be judged by its URLs.
+#[test]
+fn urls_of_clear_text_need_no_tls() {
+    let mut source = PolicySource::new(started(), false);
+    let (policy, _) = edit(&mut source, List::Allow, false, &["http://clear.test/a"]).unwrap();
+    assert!(policy.filters_urls(&Host::parse("clear.test").unwrap(), 80));
+    edit(&mut source, List::Allow, false, &["http://localhost:3000/a"]).unwrap();
+    for refused in ["https://clear.test/a", "http://localhost:3002/a"] {
+        assert!(edit(&mut source, List::Allow, false, &[refused]).is_err(), "{refused}");
+    }
+    let (policy, _) = edit(&mut source, List::Allow, true, &["http://clear.test/a"]).unwrap();
+    assert!(!policy.filters_urls(&Host::parse("clear.test").unwrap(), 80));
+}
+
 /// A narrowed policy stays narrowed, whatever is added.
 #[test]
 fn an_edit_does_not_widen_what_narrows() {
