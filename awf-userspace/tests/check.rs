@@ -265,6 +265,17 @@ fn a_configuration_file_is_strict_and_tells_every_mistake_with_its_line() {
     assert_eq!(check(&dir.0, &["-c", "gone.toml"]).0, Some(2));
 }
 
+/// What a command would be given where it is started need not be where its file is looked at.
+#[test]
+fn what_is_there_when_a_command_starts_is_not_asked_for() {
+    let text = "[policy]\nallow_domains = \"x.test\"\n[environment]\nset = [\"NOT_SET_HERE\"]\nfile = \"gone.env\"\n";
+    let dir = Dir::new("start", &[("p.toml", text), ("q.toml", &text.replace("NOT_SET_HERE", "=x"))]);
+    let (status, out, err) = check(&dir.0, &["-c", "p.toml", "https://x.test"]);
+    assert!(status == Some(0) && out.starts_with("allow ") && err.is_empty(), "{out}{err}");
+    let (status, _, err) = check(&dir.0, &["-c", "q.toml", "https://x.test"]);
+    assert!(status == Some(2) && err.contains("q.toml:4: `environment.set`: "), "{err}");
+}
+
 #[test]
 fn mistakes_of_a_long_file_are_counted() {
     let dir = Dir::new("mistakes", &[("l.txt", &"*.com\n".repeat(5000))]);

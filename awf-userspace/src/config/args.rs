@@ -51,7 +51,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "FILE", help_heading = "TLS", requires = "ca_key")]
     pub ca_cert: Option<PathBuf>,
 
-    /// Its private key: PKCS #8 PEM, not encrypted. The command does not see the file.
+    /// Its private key: PEM, not encrypted. The command does not see the file.
     #[arg(long, value_name = "FILE", help_heading = "TLS", requires = "ca_cert")]
     pub ca_key: Option<PathBuf>,
 

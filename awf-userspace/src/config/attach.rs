@@ -16,7 +16,7 @@ use crate::{audit::Invoker, policy::Policy, resolve::NameServer, upstream_proxy:
 #[command(group = ArgGroup::new("target").required(true).args(["pid", "cgroup", "unit"]))]
 pub struct AttachArgs {
     /// A process and its descendants. They are moved to a cgroup of their own, and back by `detach`.
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Target")]
+    #[arg(long, value_name = "PID", value_parser = pid, help_heading = "Target")]
     pub pid: Option<u32>,
 
     /// All that is in a cgroup (v2), now and later: /sys/fs/cgroup/system.slice/x.service.
@@ -105,6 +105,14 @@ pub struct ResolvedAttach {
     pub notices: Vec<Notice>,
 }
 
+/// The number of a process.
+fn pid(text: &str) -> Result<u32, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|pid| *pid > 0)
+        .ok_or("write the number of a process, as `ps` and `pgrep` print it")
+}
+
 impl AttachArgs {
     /// The same words as `exec`'s.
     fn as_exec(&self) -> ExecArgs {
@@ -134,7 +142,7 @@ impl AttachArgs {
 pub fn resolve_attach(args: &AttachArgs, inputs: &Inputs) -> Result<ResolvedAttach, ConfigErrors> {
     let (mut errors, mut notices) = (Vec::new(), Vec::new());
     let mut config = file::load(&args.policy, inputs, &mut errors);
-    errors.extend(file::check(&mut config, inputs));
+    errors.extend(file::check_unstarted(&mut config, inputs));
     let exec = file::merged(&args.as_exec(), &config);
     let policy = rules::policy(&exec.policy, &config, inputs, &mut errors);
     notices.extend(rules::notices(&policy));

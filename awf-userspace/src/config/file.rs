@@ -21,7 +21,7 @@ use std::{
 };
 
 pub(super) use keys::ALLOW_WRITE;
-pub(super) use merge::{check, merged};
+pub(super) use merge::{check, check_unstarted, merged};
 pub use schema::schema;
 pub use starter::starter;
 
@@ -103,6 +103,13 @@ pub(super) fn load(args: &PolicyArgs, inputs: &Inputs, errors: &mut Vec<ConfigEr
     let Some(path) = &args.config else { return ConfigFile::default() };
     match inputs.files.get(path) {
         Some(Ok(bytes)) => parse(path, bytes, errors),
+        // awf's name for standard input.
+        Some(Err(_)) if path == Path::new("-") => {
+            let why =
+                "standard input is the command's own; name a file, or /dev/stdin for one in TOML".to_owned();
+            errors.push(ConfigError::File { flag: "--config", path: path.clone(), why });
+            ConfigFile::default()
+        }
         other => {
             errors.push(unread("--config", path, other));
             ConfigFile::default()

@@ -7,8 +7,9 @@ use clap::Args;
 /// A policy as typed.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PolicyArgs {
-    /// TOML file: `[policy]`, `allow_domains = ["x.com"]`, ..., the flags are added to its lists; `[filesystem]`,
-    /// `allow_write = ["/path"]`.
+    /// A configuration file; `awf-bpf policy init` prints one to begin with. Flags are added to its lists.
+    ///
+    /// TOML: `[policy]`, `allow_domains = ["x.com"]`, ...; or awf's own, where its name ends in .json, .yml or .yaml.
     #[arg(short, long, value_name = "FILE", help_heading = "Policy")]
     pub config: Option<PathBuf>,
 

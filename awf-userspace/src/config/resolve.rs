@@ -83,7 +83,7 @@ pub(super) fn resolve_words(
 pub fn resolve_policy(args: &PolicyArgs, inputs: &Inputs) -> Result<(Policy, Vec<Notice>), ConfigErrors> {
     let mut errors = Vec::new();
     let mut config = file::load(args, inputs, &mut errors);
-    errors.extend(file::check(&mut config, inputs));
+    errors.extend(file::check_unstarted(&mut config, inputs));
     let words = file::merged(&ExecArgs { policy: args.clone(), ..ExecArgs::default() }, &config);
     let policy = rules::policy(&words.policy, &config, inputs, &mut errors);
     name_servers::written(&config, &mut errors);

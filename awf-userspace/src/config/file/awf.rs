@@ -102,7 +102,12 @@ impl Reader<'_> {
                 self.refuse(node.line, format!("`{path}` is {}; write an object", other.kind()));
             }
             _ => {
-                let known: Vec<_> = MEANINGS.iter().map(|(known, _)| *known).collect();
+                let known = || MEANINGS.iter().map(|(known, _)| *known);
+                let table = path.rsplit_once('.').map_or("", |(table, _)| table);
+                let beside: Vec<_> = known()
+                    .filter(|known| !table.is_empty() && begins(known, &format!("{table}.")))
+                    .collect();
+                let known = if beside.is_empty() { known().collect() } else { beside };
                 self.unknown(line, "key", path, &known);
             }
         }

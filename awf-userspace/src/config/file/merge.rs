@@ -112,7 +112,19 @@ pub(in crate::config) fn check(file: &mut ConfigFile, inputs: &Inputs) -> Vec<Co
     errors
 }
 
+/// As [`check`], where no command is started: what it would be given from here need not be here.
+pub(in crate::config) fn check_unstarted(file: &mut ConfigFile, inputs: &Inputs) -> Vec<ConfigError> {
+    let mut errors = check(file, inputs);
+    errors.retain(|error| !matches!(error, ConfigError::At { why, .. } if why.is_of_a_start()));
+    errors
+}
+
 impl ConfigError {
+    /// Whether it is about what is there when a command is started.
+    fn is_of_a_start(&self) -> bool {
+        matches!(self, Self::EnvUnset(_) | Self::File { flag: "--env-file", .. })
+    }
+
     /// Whether it is about two values that do not go together.
     fn takes_two(&self) -> bool {
         matches!(

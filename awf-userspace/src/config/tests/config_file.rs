@@ -216,6 +216,12 @@ fn awfs_own_file_is_strict() {
             "f.json:1: unknown key \"network.allowDomain\"; did you mean `network.allowDomains`?",
         ),
         ("f.json", "{\n\"netwrk\": {}}", "f.json:2: unknown key \"netwrk\"; known: "),
+        (
+            "f.json",
+            "{\"network\": {\"bogus\": 1}}",
+            "f.json:1: unknown key \"network.bogus\"; known: network.allowDomains, network.blockDomains, \
+             network.dnsServers, network.isolation, network.topologyAttach, network.upstreamProxy",
+        ),
         ("f.json", "{\"network\": []}", "f.json:1: `network` is a list; write an object"),
         ("f.yml", "network:\n  allowDomains: [1]\n", "f.yml:2: `allow_domains` holds a number; "),
         (
