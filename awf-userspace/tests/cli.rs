@@ -32,6 +32,9 @@ fn mistakes_of_exec_exit_with_125_on_stderr_only() {
         (&["curl", "https://example.com/"], "The command stands behind `--`"),
         (&["chek", "-d", "x.test"], "A similar command exists: awf-bpf check"),
         (&["exce", "--", "true"], "A similar command exists: awf-bpf exec"),
+        (&["attach", "--pid", "x7"], "'x7' for '--pid <PID>': write the number of a process"),
+        (&["attach", "--pid", "0"], "'0' for '--pid <PID>': write the number of a process"),
+        (&["-c", "-", "--", "true"], "--config -: standard input is the command's own; name a file"),
     ] {
         let output = awf(args);
         assert_eq!(output.status.code(), Some(125), "{args:?}");
@@ -142,4 +145,55 @@ fn a_command_without_its_dashes_is_told_of_them() {
         let said = stderr(&awf(args));
         assert!(said.contains("--bogus") && !said.contains("tip: to pass") && !said.contains(hint), "{said}");
     }
+}
+
+/// What is missing because it was wrong is one mistake; a subcommand that is known is like no other.
+#[test]
+fn a_mistake_is_told_once_and_leads_to_no_other_subcommand() {
+    for args in [&["attach", "--pid", "x"][..], &["attach"], &["detach"], &["attach", "--pid", "7", "x"]] {
+        let output = awf(args);
+        let text = stderr(&output);
+        assert_eq!(text.matches("awf-bpf: error: ").count(), 1, "{args:?}: {text}");
+        assert!(!text.contains("similar command"), "{args:?}: {text}");
+    }
+    for word in ["hook", "policy"] {
+        let output = awf(&[word]);
+        assert_eq!(output.status.code(), Some(2), "{word}");
+        let says = format!("awf-bpf: error: awf-bpf {word}: a subcommand is missing behind it\n");
+        assert!(stderr(&output).starts_with(&says), "{}", stderr(&output));
+    }
+}
+
+/// A disk that is full is an error, not a panic; a reader that is gone is neither.
+#[test]
+fn stdout_that_takes_nothing_is_an_error() {
+    let program = env!("CARGO_BIN_EXE_awf-bpf");
+    for args in [&["version"][..], &["check", "-d", "x.test", "x.test"], &["policy", "schema"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = Command::new(program).args(args).env_clear().stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).starts_with("awf-bpf: error: stdout: No space"), "{}", stderr(&output));
+        let (reader, gone) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(program).args(args).env_clear().stdout(gone).output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+/// These read what is root's; the tests run as root, so that another user is taken.
+#[test]
+fn what_takes_root_says_so() {
+    use std::os::unix::process::CommandExt as _;
+    let copy = std::env::temp_dir().join(format!("awf-bpf-cli-{}", std::process::id()));
+    std::fs::copy(env!("CARGO_BIN_EXE_awf-bpf"), &copy).unwrap();
+    for args in [&["ps"][..], &["detach", "--all"], &["gc"], &["policy", "show"], &["hook", "status"]] {
+        let mut command = Command::new(&copy);
+        let output = command.args(args).env_clear().current_dir("/").uid(65534).gid(65534).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let words = args.iter().filter(|word| !word.starts_with('-')).copied().collect::<Vec<_>>().join(" ");
+        let says = format!("takes root: sudo awf-bpf {words}");
+        assert!(stderr(&output).contains(&says), "{args:?}: {}", stderr(&output));
+    }
+    std::fs::remove_file(&copy).unwrap();
 }

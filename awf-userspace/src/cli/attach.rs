@@ -4,7 +4,10 @@ use std::{fmt::Write as _, time::SystemTime};
 
 use clap::{ArgGroup, Args};
 
-use super::{EXIT_FAILURE, EXIT_SETUP, complain, logging, plain, say};
+use super::{
+    EXIT_FAILURE, EXIT_SETUP, complain, is_root, logging, plain, say,
+    stdout::{outln, put},
+};
 use crate::{
     config::{AttachArgs, AttachTo, LogLevel, resolve_attach},
     session::attach::{self, AttachPlan, Attached, OldSockets, RunInfo, Target},
@@ -61,7 +64,7 @@ pub(super) fn attach(args: &AttachArgs) -> u8 {
     match attach::start(plan) {
         Ok(attached) => {
             tell(&attached, args.quiet);
-            println!("{}", attached.id);
+            outln!("{}", attached.id);
             0
         }
         Err(error) => {
@@ -95,6 +98,9 @@ fn tell(attached: &Attached, quiet: bool) {
 /// Ends runs; their processes have the network back.
 pub(super) fn detach(args: &DetachArgs) -> u8 {
     logging::start(LogLevel::Info);
+    if !is_root("detach") {
+        return EXIT_FAILURE;
+    }
     let ids = match attach::list() {
         Ok(runs) if args.all => runs.into_iter().filter(|run| run.attached).map(|run| run.id).collect(),
         Ok(_) => args.ids.clone(),
@@ -106,7 +112,7 @@ pub(super) fn detach(args: &DetachArgs) -> u8 {
     let mut code = 0;
     for id in ids {
         match attach::detach(&id) {
-            Ok(detached) => println!("detached {}", detached.id),
+            Ok(detached) => outln!("detached {}", detached.id),
             Err(error) => {
                 complain(error);
                 code = EXIT_FAILURE;
@@ -119,6 +125,9 @@ pub(super) fn detach(args: &DetachArgs) -> u8 {
 /// Lists runs.
 pub(super) fn ps(args: &PsArgs) -> u8 {
     logging::start(LogLevel::Warn);
+    if !is_root("ps") {
+        return EXIT_FAILURE;
+    }
     let runs = match attach::list() {
         Ok(runs) => runs,
         Err(error) => {
@@ -127,7 +136,7 @@ pub(super) fn ps(args: &PsArgs) -> u8 {
         }
     };
     let text = if args.json { json(&runs) } else { table(&runs) };
-    print!("{text}");
+    put(format_args!("{text}"));
     0
 }
 

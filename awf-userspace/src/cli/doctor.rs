@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::{EXIT_USAGE, complain, logging, plain, say};
+use super::{EXIT_USAGE, complain, logging, plain, say, stdout::outln};
 use crate::{
     config::{Chroot, LogLevel},
     doctor::{
@@ -79,15 +79,15 @@ pub(super) fn doctor(args: &DoctorArgs) -> u8 {
     match report {
         Ok(report) => {
             if args.json {
-                println!("{}", serde_json::json!(report));
+                outln!("{}", serde_json::json!(report));
             } else {
-                lines(&report).iter().for_each(|line| println!("{}", plain(line)));
+                lines(&report).iter().for_each(|line| outln!("{}", plain(line)));
             }
             if report.ok { 0 } else { EXIT_DEGRADED }
         }
         Err(error) => {
             if args.json {
-                println!("{}", serde_json::json!({ "ok": false, "error": plain(&error.to_string()) }));
+                outln!("{}", serde_json::json!({ "ok": false, "error": plain(&error.to_string()) }));
             }
             complain(&error);
             EXIT_UNUSABLE
@@ -104,7 +104,7 @@ fn ways_out(args: &DoctorArgs) -> u8 {
                 .err()
                 .unwrap_or_else(|| "no hooks are installed: name the runner with --runner-dir".into());
             if args.json {
-                println!("{}", serde_json::json!({ "ok": false, "error": plain(&why) }));
+                outln!("{}", serde_json::json!({ "ok": false, "error": plain(&why) }));
             }
             complain(why);
             return EXIT_UNUSABLE;
@@ -117,14 +117,11 @@ fn ways_out(args: &DoctorArgs) -> u8 {
     let ok = looked.iter().flat_map(|(_, _, all)| all).all(|escape| escape.way == Way::Closed);
     if args.json {
         let one = |(dir, account, all): &(&PathBuf, &Account, Vec<Escape>)| serde_json::json!({ "runner_dir": dir, "user": account.name, "escapes": all });
-        println!(
-            "{}",
-            serde_json::json!({ "ok": ok, "runners": looked.iter().map(one).collect::<Vec<_>>() })
-        );
+        outln!("{}", serde_json::json!({ "ok": ok, "runners": looked.iter().map(one).collect::<Vec<_>>() }));
     } else {
         for (dir, account, all) in &looked {
-            println!("{}", plain(&format!("{} (user {})", dir.display(), account.name)));
-            all.iter().flat_map(way_out).for_each(|line| println!("{}", plain(&line)));
+            outln!("{}", plain(&format!("{} (user {})", dir.display(), account.name)));
+            all.iter().flat_map(way_out).for_each(|line| outln!("{}", plain(&line)));
         }
     }
     if ok { 0 } else { EXIT_DEGRADED }
@@ -172,9 +169,9 @@ fn machine(args: &DoctorArgs) -> u8 {
     }
     let health = health::health();
     if args.json {
-        println!("{}", serde_json::json!(health));
+        outln!("{}", serde_json::json!(health));
     } else {
-        health.findings.iter().flat_map(finding).for_each(|line| println!("{}", plain(&line)));
+        health.findings.iter().flat_map(finding).for_each(|line| outln!("{}", plain(&line)));
     }
     match health.verdict {
         Level::Ok => 0,

@@ -1,6 +1,9 @@
 //! `awf-bpf exec [FLAGS] -- CMD`.
 
-use super::{EXIT_BLOCKED, EXIT_SETUP, complain, logging, plain, say};
+use super::{
+    EXIT_BLOCKED, EXIT_SETUP, complain, logging, plain, say,
+    stdout::{outln, put},
+};
 use crate::{
     config::{ExecArgs, Inputs, LogLevel, SummaryMode, TlsMode, resolve},
     launch::Outcome,
@@ -22,9 +25,9 @@ pub(super) fn exec(args: &ExecArgs) -> u8 {
     }
     let plan = resolved.plan;
     if plan.dry_run {
-        print!("{plan}");
+        put(format_args!("{plan}"));
         if plan.tls.mode != TlsMode::Off {
-            println!("trusted by {}", session::trust::names(&plan.env).join(" "));
+            outln!("trusted by {}", session::trust::names(&plan.env).join(" "));
         }
         return 0;
     }

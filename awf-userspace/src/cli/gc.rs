@@ -1,14 +1,17 @@
 //! `awf-bpf gc`.
 
-use super::{EXIT_FAILURE, complain, logging};
+use super::{EXIT_FAILURE, complain, is_root, logging, stdout::outln};
 use crate::{config::LogLevel, session};
 
 /// Reaps what killed runs left behind and names it.
 pub(super) fn gc() -> u8 {
     logging::start(LogLevel::Info);
+    if !is_root("gc") {
+        return EXIT_FAILURE;
+    }
     match session::reap() {
         Ok(reaped) => {
-            reaped.cleared.iter().for_each(|run| println!("removed {run}"));
+            reaped.cleared.iter().for_each(|run| outln!("removed {run}"));
             for run in &reaped.refusing {
                 log::warn!(
                     "run {run} has lost its daemon, and its processes have no network: `awf-bpf detach {run}` gives it back"

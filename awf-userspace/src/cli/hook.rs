@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{EXIT_FAILURE, EXIT_SETUP, complain, logging, plain};
+use super::{EXIT_FAILURE, EXIT_SETUP, complain, logging, plain, stdout::outln};
 use crate::{
     config::LogLevel,
     hook::{
@@ -137,11 +137,11 @@ fn report(outcome: &job::Outcome) -> u8 {
 fn told(result: Result<Outcome, InstallError>) -> u8 {
     match result {
         Ok(Outcome { changes, notes }) => {
-            changes.iter().for_each(|line| println!("{}", plain(line)));
+            changes.iter().for_each(|line| outln!("{}", plain(line)));
             if changes.is_empty() {
-                println!("nothing to change");
+                outln!("nothing to change");
             }
-            notes.iter().for_each(|line| println!("note: {}", plain(line)));
+            notes.iter().for_each(|line| outln!("note: {}", plain(line)));
             0
         }
         Err(InstallError::Refused(refusals)) => {
@@ -160,7 +160,7 @@ fn show(args: &StatusArgs) -> u8 {
         Ok(all) => all,
         Err(error) => {
             if args.json {
-                println!("{}", serde_json::json!({ "ok": false, "error": plain(&error.to_string()) }));
+                outln!("{}", serde_json::json!({ "ok": false, "error": plain(&error.to_string()) }));
             }
             complain(&error);
             return EXIT_FAILURE;
@@ -168,11 +168,11 @@ fn show(args: &StatusArgs) -> u8 {
     };
     let ok = !all.is_empty() && all.iter().all(|status| status.ok);
     if args.json {
-        println!("{}", serde_json::json!({ "ok": ok, "runners": all }));
+        outln!("{}", serde_json::json!({ "ok": ok, "runners": all }));
     } else if all.is_empty() {
-        println!("no hooks are installed");
+        outln!("no hooks are installed");
     } else {
-        all.iter().flat_map(lines).for_each(|line| println!("{}", plain(&line)));
+        all.iter().flat_map(lines).for_each(|line| outln!("{}", plain(&line)));
     }
     if ok { 0 } else { EXIT_FAILURE }
 }

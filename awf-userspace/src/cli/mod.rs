@@ -10,6 +10,7 @@ mod gc;
 mod hook;
 mod logging;
 mod policy;
+mod stdout;
 mod usage;
 mod version;
 
@@ -86,12 +87,17 @@ enum Command {
     ///
     /// Exit codes: 0 ended, 1 something is left, 2 a usage error.
     Detach(attach::DetachArgs),
-    /// List runs that go on. Where the daemon of an attached one is DEAD, its processes have no network.
+/// List runs that go on. Where the daemon of an attached one is DEAD, its processes have no network.
+    ///
+    /// Exit codes: 0 listed, be it none, 1 not, 2 a usage error.
     Ps(attach::PsArgs),
     /// Change or show the rules of a run while it goes on; begin a configuration file.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Remove what killed runs left behind. Processes that were attached are left alone.
+    ///
+    /// Prints what it removed. Exit codes: 0 nothing is left, or only what lives, 1 something could not be removed, 2 a usage
+    /// error.
     Gc,
     /// Put a self-hosted GitHub Actions runner's jobs behind the firewall.
     #[command(subcommand)]
@@ -110,7 +116,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::usage(error, &argv),
     };
-    ExitCode::from(match cli.command {
+    ExitCode::from(stdout::code(match cli.command {
         Some(Command::Exec(args)) => exec::exec(&args),
         None => exec::exec(&cli.exec),
         Some(Command::Check(args)) => check::check(&args),
@@ -122,7 +128,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Gc) => gc::gc(),
         Some(Command::Hook(command)) => hook::hook(&command),
         Some(Command::Version(args)) => version::version(&args),
-    })
+    }))
 }
 
 /// What awf-bpf starts itself as, for a daemon.
@@ -138,6 +144,15 @@ fn internal(argv: &[OsString]) -> Option<ExitCode> {
         }
         _ => None,
     }
+}
+
+/// Whether we are root; says it if we are not.
+fn is_root(subcommand: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        complain(format_args!("awf-bpf {subcommand} takes root: sudo awf-bpf {subcommand}"));
+    }
+    root
 }
 
 /// One error on stderr.

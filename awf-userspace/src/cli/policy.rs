@@ -4,7 +4,7 @@ use std::{fs::File, io::Write as _, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use super::{EXIT_FAILURE, complain, plain, say};
+use super::{EXIT_FAILURE, complain, is_root, plain, say, stdout::put};
 use crate::{
     config::{schema, starter},
     session::{
@@ -20,16 +20,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What is done with a policy.
 #[derive(Subcommand, Clone, Debug)]
 pub(super) enum PolicyCommand {
-    /// Allow more, or with --remove less, in a run that goes on. Entries as in --allow-domains, --allow-dns.
+    /// Allow more, or with --remove less, in a run that goes on.
     ///
     /// All entries are taken, or none. Connections that are open stay. Exit codes: 0 done, 1 nothing was changed, 2 a
     /// usage error.
     Allow(EditArgs),
-    /// Block hosts in a run that goes on, whatever allows them; with --remove, no longer. Entries as in --block-domains.
+    /// Block hosts in a run that goes on, whatever allows them; with --remove, no longer.
     ///
-    /// As `policy allow`.
+    /// All entries are taken, or none. Connections that are open stay. Exit codes: 0 done, 1 nothing was changed, 2 a
+    /// usage error.
     Deny(EditArgs),
     /// Print all rules of a run that goes on, each with its place.
+    ///
+    /// Exit codes: 0 printed, 1 there is no such run, 2 a usage error.
     Show(ShowArgs),
     /// Print a configuration file to begin with, every key named and explained.
     Init(InitArgs),
@@ -48,6 +51,7 @@ pub(super) struct EditArgs {
     #[arg(long)]
     remove: bool,
 
+    /// To allow: as in --allow-domains, --allow-dns (TXT:x.com) and --allow-urls; to deny: as in --block-domains.
     #[arg(value_name = "ENTRY", required = true)]
     entries: Vec<String>,
 }
@@ -73,13 +77,22 @@ pub(super) struct InitArgs {
 }
 
 pub(super) fn policy(command: &PolicyCommand) -> u8 {
+    let name = match command {
+        PolicyCommand::Allow(_) => "policy allow",
+        PolicyCommand::Deny(_) => "policy deny",
+        PolicyCommand::Show(_) => "policy show",
+        PolicyCommand::Init(_) | PolicyCommand::Schema => "",
+    };
+    if !name.is_empty() && !is_root(name) {
+        return EXIT_FAILURE;
+    }
     let done = match command {
         PolicyCommand::Allow(args) => edit(ListName::Allow, args),
         PolicyCommand::Deny(args) => edit(ListName::Block, args),
         PolicyCommand::Show(args) => show(args),
         PolicyCommand::Init(args) => init(args).map_err(|error| vec![error]),
         PolicyCommand::Schema => {
-            print(&format!("{:#}\n", schema()));
+            put(format_args!("{:#}\n", schema()));
             Ok(())
         }
     };
@@ -114,10 +127,10 @@ fn show(args: &ShowArgs) -> Result<(), Vec<String>> {
     if args.json {
         let mut value = serde_json::to_value(&shown).unwrap_or_default();
         value["run"] = id.into();
-        print(&format!("{value}\n"));
+        put(format_args!("{value}\n"));
         return Ok(());
     }
-    print(&text(&shown));
+    put(format_args!("{}", text(&shown)));
     Ok(())
 }
 
@@ -152,7 +165,7 @@ fn utc(seconds: u64) -> String {
 
 fn init(args: &InitArgs) -> Result<(), String> {
     let Some(path) = &args.out else {
-        print(&starter());
+        put(format_args!("{}", starter()));
         return Ok(());
     };
     let written = File::create_new(path).and_then(|mut file| file.write_all(starter().as_bytes()));
@@ -179,7 +192,12 @@ fn ask(run: Option<&str>, request: RulesRequest) -> Result<(String, RulesReply),
             )]);
         }
         (None, [id]) => id,
-        (None, []) => return Err(vec!["no run goes on whose rules could be asked for".to_owned()]),
+        (None, []) => {
+            return Err(vec![
+                "no attached run goes on: `awf-bpf attach` starts one (the rules of `exec` do not change)"
+                    .to_owned(),
+            ]);
+        }
         (None, several) => {
             let list = several.join(", ");
             return Err(vec![format!("several runs go on: {list}; say which with --run ID")]);
@@ -195,9 +213,4 @@ fn ask(run: Option<&str>, request: RulesRequest) -> Result<(String, RulesReply),
 
 fn unexpected(id: &str) -> Vec<String> {
     vec![format!("run {id}: its daemon answered something else; it may be of another version")]
-}
-
-/// On stdout; a closed pipe is nobody's mistake.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

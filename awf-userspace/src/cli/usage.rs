@@ -20,6 +20,12 @@ pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let named = argv.get(1).map_or_else(String::new, |word| word.to_string_lossy().into_owned());
+        complain(format_args!("awf-bpf {named}: a subcommand is missing behind it"));
+        say(&format!("\n{}", error.render()));
+        return ExitCode::from(EXIT_USAGE);
+    }
     let word = error.get(ContextKind::InvalidArg).is_some_and(|word| !word.to_string().starts_with('-'));
     let dashless = word && error.kind() == ErrorKind::UnknownArgument && !has(argv, "--");
     let help = split(&error).1;
@@ -45,10 +51,13 @@ pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
 /// The subcommand that the first word was probably meant as.
 fn subcommand(argv: &[OsString]) -> Option<&'static str> {
     let typed = argv.get(1)?.to_str()?;
-    let distance = |known: &&str| strsim::osa_distance(typed, known);
-    ["exec", "run", "attach", "check", "detach", "doctor", "gc", "hook", "policy", "version", "help"]
-        .into_iter()
-        .find(|known| (1..=2).contains(&distance(known)) && typed.len() > 2)
+    let known = [
+        "exec", "run", "attach", "check", "detach", "doctor", "gc", "hook", "policy", "ps", "version", "help",
+    ];
+    if known.contains(&typed) {
+        return None;
+    }
+    known.into_iter().find(|known| strsim::osa_distance(typed, known) <= 2 && typed.len() > 2)
 }
 
 /// Whether `word` is among the flags, or ends them.
@@ -70,7 +79,15 @@ fn mistakes(error: clap::Error, argv: &[OsString]) -> Vec<String> {
                 said.extend(elsewhere(&cli));
                 break;
             }
-            Err(next) if matches!(next.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => break,
+            // What is missing may be what was taken out.
+            Err(next)
+                if matches!(
+                    next.kind(),
+                    ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::MissingRequiredArgument
+                ) =>
+            {
+                break;
+            }
             Err(next) => {
                 said.push(split(&next).0);
                 error = next;

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::stdout::outln;
+
 /// The flags of `version`.
 #[derive(Args, Debug)]
 pub(super) struct VersionArgs {
@@ -15,9 +17,9 @@ pub(super) fn version(args: &VersionArgs) -> u8 {
     let version = env!("CARGO_PKG_VERSION");
     if args.json {
         let arch = std::env::consts::ARCH;
-        println!("{}", serde_json::json!({ "name": "awf-bpf", "version": version, "arch": arch }));
+        outln!("{}", serde_json::json!({ "name": "awf-bpf", "version": version, "arch": arch }));
     } else {
-        println!("awf-bpf {version}");
+        outln!("awf-bpf {version}");
     }
     0
 }

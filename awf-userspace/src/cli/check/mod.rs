@@ -13,7 +13,7 @@ use std::{
 
 use clap::Args;
 
-use super::{EXIT_USAGE, complain, logging, plain};
+use super::{EXIT_USAGE, complain, logging, plain, stdout::outln};
 use crate::{
     config::{Inputs, LogLevel, PolicyArgs, resolve_policy},
     policy::{List, Policy},
@@ -74,7 +74,7 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
 pub(super) fn refuse(json: bool, errors: &[String]) -> u8 {
     if json {
         let errors: Vec<_> = errors.iter().map(|error| plain(error)).collect();
-        println!("{}", serde_json::json!({ "valid": false, "errors": errors }));
+        outln!("{}", serde_json::json!({ "valid": false, "errors": errors }));
     } else {
         errors.iter().for_each(complain);
     }
@@ -110,9 +110,9 @@ fn answers(args: &CheckArgs, policy: &Policy, questions: &[target::Question]) ->
             code = EXIT_DENIED;
         }
         if args.json {
-            println!("{}", answer.to_json());
+            outln!("{}", answer.to_json());
         } else {
-            println!("{}", plain(&answer.to_string()).replace('\n', " "));
+            outln!("{}", plain(&answer.to_string()).replace('\n', " "));
         }
     }
     code
@@ -123,18 +123,18 @@ fn outline(args: &CheckArgs, policy: &Policy) -> u8 {
     let (allow, block) = (policy.count(List::Allow), policy.count(List::Block));
     let urls = policy.url_rules().len();
     if args.json {
-        println!(
+        outln!(
             "{}",
             serde_json::json!({ "valid": true, "allow_rules": allow, "url_rules": urls, "block_rules": block })
         );
         return 0;
     }
     for line in policy.shown(MOST_RULES) {
-        println!("{}", plain(&line).replace('\n', " "));
+        outln!("{}", plain(&line).replace('\n', " "));
     }
     let rules = |count: usize| if count == 1 { "rule" } else { "rules" };
     let of_urls = if urls > 0 { format!("{urls} URL {}, ", rules(urls)) } else { String::new() };
-    println!("valid: {allow} allow {}, {of_urls}{block} block {}", rules(allow), rules(block));
+    outln!("valid: {allow} allow {}, {of_urls}{block} block {}", rules(allow), rules(block));
     0
 }
 
@@ -151,9 +151,9 @@ fn replay(args: &CheckArgs, path: &Path, policy: &Policy) -> u8 {
         if !errors.is_empty() {
             object["errors"] = errors.iter().map(|error| plain(error)).collect();
         }
-        println!("{object}");
+        outln!("{object}");
     } else {
-        outcome.lines().for_each(|line| println!("{}", plain(&line).replace('\n', " ")));
+        outcome.lines().for_each(|line| outln!("{}", plain(&line).replace('\n', " ")));
         errors.iter().for_each(complain);
     }
     match outcome.newly_denied() {

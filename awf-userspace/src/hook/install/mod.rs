@@ -36,7 +36,7 @@ use super::{
 /// Why nothing was installed or uninstalled, or not all.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    #[error("awf-bpf hook {0} changes files of root's: sudo awf-bpf hook {0}")]
+    #[error("awf-bpf hook {0} takes root: sudo awf-bpf hook {0}")]
     NotRoot(&'static str),
     #[error("another awf-bpf hook install or uninstall is at work")]
     Busy,
@@ -315,6 +315,8 @@ fn undo_all(record: &Record, others: &[Record], outcome: &mut Outcome) -> Result
     reload_systemd(&record.changes)?;
     record.remove()?;
     work::remove_directories(record);
+    let gone = |change: &&piece::Change| change.path == Path::new(files::ETC) && !change.path.exists();
+    outcome.changes.extend(record.changes.iter().find(gone).map(|change| format!("undid {}", shown(change))));
     Ok(())
 }
 
