@@ -145,7 +145,7 @@ pub fn resolve_attach(args: &AttachArgs, inputs: &Inputs) -> Result<ResolvedAtta
     errors.extend(file::check_unstarted(&mut config, inputs));
     let exec = file::merged(&args.as_exec(), &config);
     let policy = rules::policy(&exec.policy, &config, inputs, &mut errors);
-    notices.extend(rules::notices(&policy));
+    notices.extend(rules::notices(&policy, "what is attached has"));
     for (flag, given) in
         [("--tls", args.tls.is_some_and(|mode| mode != TlsMode::Off)), ("--ssl-bump", args.ssl_bump)]
     {
@@ -202,6 +202,11 @@ mod tests {
     #[test]
     fn one_target_and_no_more() {
         assert_eq!(resolved(&["--pid", "7"]).unwrap().to, AttachTo::Pid(7));
+        let notices = resolved(&["--pid", "7"]).unwrap().notices;
+        assert!(
+            notices[0].text.starts_with("nothing is allowed: what is attached has no network"),
+            "{notices:?}"
+        );
         assert_eq!(resolved(&["--unit", "x.service"]).unwrap().to, AttachTo::Unit("x.service".into()));
         for wrong in [&["--pid", "0"][..], &["--pid", "x"], &[], &["--pid", "7", "--unit", "x"]] {
             assert!(resolved(wrong).is_err(), "{wrong:?}");

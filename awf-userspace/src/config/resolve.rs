@@ -36,7 +36,7 @@ pub(super) fn resolve_words(
     let mut notices = ignored(config);
     compat(args, &mut errors, &mut notices);
     let policy = rules::policy(&args.policy, config, inputs, &mut errors);
-    notices.extend(rules::notices(&policy));
+    notices.extend(rules::notices(&policy, "the command has"));
     let argv = argv(&args.command);
     if argv.is_empty() {
         errors.push(ConfigError::NoCommand);
@@ -89,7 +89,7 @@ pub fn resolve_policy(args: &PolicyArgs, inputs: &Inputs) -> Result<(Policy, Vec
     name_servers::written(&config, &mut errors);
     if errors.is_empty() {
         let mut notices = ignored(&config);
-        notices.extend(rules::notices(&policy));
+        notices.extend(rules::notices(&policy, "the command has"));
         if let Some(rule) = policy.secure_url_rule() {
             let text = format!("{} holds in a run with --tls on; without it nothing is run", rule.text());
             notices.push(Notice { level: log::Level::Warn, text });

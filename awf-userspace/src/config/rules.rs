@@ -127,8 +127,8 @@ fn each(
     }
 }
 
-/// What is worth saying of a policy.
-pub(super) fn notices(policy: &Policy) -> Vec<Notice> {
+/// What is worth saying of a policy; `about`: for whom it is, with its verb.
+pub(super) fn notices(policy: &Policy, about: &str) -> Vec<Notice> {
     let mut notices = Vec::new();
     let mut told: HashMap<&str, usize> = HashMap::new();
     for rule in policy.noted() {
@@ -154,7 +154,7 @@ pub(super) fn notices(policy: &Policy) -> Vec<Notice> {
         notices.push(Notice { level: log::Level::Info, text });
     }
     if policy.allows_nothing() {
-        let text = "nothing is allowed: the command has no network (--allow-domains opens it)".to_owned();
+        let text = format!("nothing is allowed: {about} no network (--allow-domains opens it)");
         notices.push(Notice { level: log::Level::Info, text });
     }
     notices
