@@ -194,7 +194,7 @@ fn ask(run: Option<&str>, request: RulesRequest) -> Result<(String, RulesReply),
         (None, [id]) => id,
         (None, []) => {
             return Err(vec![
-                "no attached run goes on: `awf-bpf attach` starts one (the rules of `exec` do not change)"
+                "no run goes on whose rules change: `awf-bpf attach` starts one; those of `exec` do not change"
                     .to_owned(),
             ]);
         }

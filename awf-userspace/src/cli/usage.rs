@@ -13,6 +13,10 @@ use crate::config::{Inputs, resolve, resolve_attach};
 /// So many wrong flags are told at once.
 const MOST: usize = 20;
 
+/// The subcommands; the first two are what a command line without one is.
+const KNOWN: [&str; 12] =
+    ["exec", "run", "attach", "check", "detach", "doctor", "gc", "help", "hook", "policy", "ps", "version"];
+
 /// Help is an answer, everything else a mistake.
 pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -38,7 +42,7 @@ pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
     say(&format!("\n{help}\n"));
     if let Some(near) = subcommand(argv).filter(|_| word) {
         say(&format!("\nA similar command exists: awf-bpf {near}\n"));
-    } else if dashless {
+    } else if dashless && !is(&KNOWN[2..]) {
         say("\nThe command stands behind `--`: awf-bpf exec [FLAGS] -- CMD [ARGS]...\n");
     }
     ExitCode::from(if is(&["check", "detach", "doctor", "gc", "hook", "policy", "ps", "version"]) {
@@ -51,13 +55,10 @@ pub(super) fn usage(error: clap::Error, argv: &[OsString]) -> ExitCode {
 /// The subcommand that the first word was probably meant as.
 fn subcommand(argv: &[OsString]) -> Option<&'static str> {
     let typed = argv.get(1)?.to_str()?;
-    let known = [
-        "exec", "run", "attach", "check", "detach", "doctor", "gc", "hook", "policy", "ps", "version", "help",
-    ];
-    if known.contains(&typed) {
+    if KNOWN.contains(&typed) {
         return None;
     }
-    known.into_iter().find(|known| strsim::osa_distance(typed, known) <= 2 && typed.len() > 2)
+    KNOWN.into_iter().find(|known| strsim::osa_distance(typed, known) <= 2 && typed.len() > 2)
 }
 
 /// Whether `word` is among the flags, or ends them.

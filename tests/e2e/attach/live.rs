@@ -43,12 +43,32 @@ fn the_rules_of_a_run_change_while_it_goes_on() {
     assert!(changes.iter().all(|change| change["uid"] == 0), "{changes:#?}");
 }
 
+/// Clear text is judged by its URLs without a look into TLS.
+#[test]
+fn urls_of_clear_text_are_opened_while_a_run_goes_on() {
+    let lab = lab();
+    let shell = Shell::start(&lab);
+    let run = shell.attach(&["-d", "other.test"]);
+    let status = |url: &str| shell.sh(&format!("curl -s -o /dev/null -w '<%{{http_code}}>' {url}")).text;
+    assert!(!status("http://allowed.test/bytes/10").contains("<200>"));
+    policy(&lab, &["allow", "GET:http://allowed.test/bytes/10"]).ok();
+    assert!(status("http://allowed.test/bytes/10").contains("<200>"));
+    assert!(status("http://allowed.test/bytes/11").contains("<403>"));
+    assert!(status("-X POST http://allowed.test/bytes/10").contains("<403>"));
+    let records = run.out.audit();
+    let refused =
+        records.iter().filter(|record| record["reason"] == "url_not_allowed" && record["event"] == "request");
+    assert_eq!(refused.count(), 2, "{records:#?}");
+    policy(&lab, &["allow", "--remove", "GET:http://allowed.test/bytes/10"]).ok();
+    assert!(!status("http://allowed.test/bytes/10").contains("<200>"));
+}
+
 /// Only root asks, of the run that it means.
 #[test]
 fn who_may_not_is_not_listened_to() {
     let lab = lab();
     let shell = Shell::start(&lab);
-    policy(&lab, &["show"]).code(1).stderr_contains("no run goes on");
+    policy(&lab, &["show"]).code(1).stderr_contains("no run goes on").stderr_contains("awf-bpf attach");
     let run = shell.attach(&["-d", "allowed.test"]);
     // Not what is attached itself, be it whom it may: the socket is root's alone.
     let said = shell.sh(&format!(
