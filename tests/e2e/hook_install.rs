@@ -60,7 +60,9 @@ fn the_wrapper_fails_the_job_with_one_error_when_the_hook_does_not_run() {
     machine.stand_in("exit 0");
     machine.root_sh("rm /etc/sudoers.d/awf-bpf-12345");
     let out = hook();
-    out.code(1).check(errors(out.stdout()) == 1, || "one error".into()).stdout_contains("may runner run it?");
+    out.code(1)
+        .check(errors(out.stdout()) == 1, || "one error".into())
+        .stdout_contains("may uid 12345 run it?");
 }
 
 #[test]

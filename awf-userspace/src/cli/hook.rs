@@ -108,6 +108,7 @@ pub(super) fn hook(command: &HookCommand) -> u8 {
         HookCommand::Uninstall(args) => told(install::uninstall(&args.runner_dir)),
         HookCommand::Status(args) => show(args),
         HookCommand::PreJob => {
+            job::leave_the_caller();
             let (outcome, last) = job::pre_job(sudo_uid().as_deref());
             let code = report(&outcome);
             if let Some(last) = last {
@@ -115,7 +116,10 @@ pub(super) fn hook(command: &HookCommand) -> u8 {
             }
             code
         }
-        HookCommand::PostJob => report(&job::post_job(sudo_uid().as_deref())),
+        HookCommand::PostJob => {
+            job::leave_the_caller();
+            report(&job::post_job(sudo_uid().as_deref()))
+        }
     }
 }
 

@@ -19,15 +19,18 @@ pub fn wrapper(sudo: &Path, binary: &Path, word: &str) -> String {
     let (sudo, binary) = (sudo.display(), binary.display());
     // Steps with `if: always()` run whatever a hook exits with, and here nobody knows that anything holds them.
     let end = match word {
-        "pre-job" => "[ \"$(cat /proc/$PPID/comm)\" != Runner.Worker ] || kill -KILL $PPID; ",
+        "pre-job" => {
+            "read -r name </proc/$PPID/comm || :; [ \"$name\" != Runner.Worker ] || kill -KILL $PPID; "
+        }
         _ => "",
     };
+    // Before anything is started, and of builtins alone: it may be that there can be no more processes.
     format!(
         "#!/bin/bash\n\
          # Made by awf-bpf hook install, removed by awf-bpf hook uninstall. Exit code {SAID}: it has said why itself.\n\
-         {sudo} -n {binary} hook {word} </dev/null || {{ code=$?; [ $code -eq {SAID} ] || echo \"::error title=awf-bpf::\
-         {sudo} -n {binary} hook {word} did not run to its end (exit code $code). Is {binary} there, and may $(id -un) \
-         run it? As root: {binary} hook status\"; [ $code -eq {SAID} ] || {{ {end}:; }}; exit $code; }}\n"
+         trap 'code=$?; [ $code -eq 0 ] || [ $code -eq {SAID} ] || {{ echo \"::error title=awf-bpf::{sudo} -n {binary} hook \
+         {word} did not run to its end (exit code $code). Is {binary} there, and may uid $UID run it? As root: {binary} hook \
+         status\"; {end}}}' EXIT; {sudo} -n {binary} hook {word} </dev/null\n"
     )
 }
 
@@ -96,11 +99,10 @@ mod tests {
     fn a_wrapper_has_three_lines() {
         let text = wrapper(Path::new("/usr/bin/sudo"), Path::new("/usr/bin/awf-bpf"), "pre-job");
         assert_eq!(text.lines().count(), 3);
+        let last = text.lines().nth(2).unwrap();
         assert!(
-            text.lines()
-                .nth(2)
-                .unwrap()
-                .starts_with("/usr/bin/sudo -n /usr/bin/awf-bpf hook pre-job </dev/null")
+            last.starts_with("trap '")
+                && last.ends_with("EXIT; /usr/bin/sudo -n /usr/bin/awf-bpf hook pre-job </dev/null")
         );
     }
 

@@ -23,7 +23,42 @@ pub mod workflow;
 pub use post::post_job;
 pub use pre::pre_job;
 
-use crate::session::attach::RunInfo;
+use std::{
+    fs::File,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+
+use crate::{
+    session::{
+        attach::RunInfo,
+        state::{STATE, StateError, make_private},
+    },
+    sys::signalfd::{self, SignalMask},
+};
+
+/// Leaves what a caller hands down besides its environment: a step limits the runner's processes as it likes (prlimit(2)), and
+/// stops by a key what shares its terminal.
+pub fn leave_the_caller() {
+    for resource in
+        [Resource::As, Resource::Cpu, Resource::Data, Resource::Fsize, Resource::Memlock, Resource::Nproc]
+    {
+        let Rlimit { maximum, .. } = getrlimit(resource);
+        let raised = setrlimit(resource, Rlimit { current: None, maximum: None });
+        // Without CAP_SYS_RESOURCE, as in a container.
+        let raised = raised.or_else(|_| setrlimit(resource, Rlimit { current: maximum, maximum }));
+        if let Err(e) = raised {
+            log::warn!("{resource:?} cannot be raised: {e}");
+        }
+    }
+    let keys = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TSTP, Signal::TTIN, Signal::TTOU];
+    if let Err(e) = signalfd::set_mask(SignalMask::of(&keys)) {
+        log::warn!("the caller's signals stay blocked: {e}");
+    }
+}
 
 /// What a hook has to say, in lines for the runner, and with what it exits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +81,26 @@ mod label {
 /// The cgroups below that of the run: where the steps are born, and where those are who outlive them.
 const JOB: &str = "job";
 const END: &str = "end";
+
+/// A lock in the state directory, where nobody but root has one.
+fn lock(name: &str) -> Result<File, LockError> {
+    make_private(Path::new(STATE))?;
+    let path = Path::new(STATE).join(name);
+    let failed = |source| LockError::Lock { path: path.clone(), source };
+    let file =
+        File::options().create(true).write(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
+    Ok(file)
+}
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+enum LockError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("locking {path}: {source}")]
+    Lock { path: PathBuf, source: std::io::Error },
+}
 
 /// Whether the run was begun by a hook.
 fn is_of_hook(run: &RunInfo) -> bool {

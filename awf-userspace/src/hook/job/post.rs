@@ -6,16 +6,16 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::{
     END, JOB, Outcome,
     context::{Context, ContextError, Key},
-    is_of_hook, label, policies, summary,
+    is_of_hook, label, lock, policies, summary,
     tally::Tally,
-    worker::{Worker, WorkerError},
+    worker::{self, Worker, WorkerError},
     worker_of, workflow,
 };
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
 
 /// How long a killed process may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// One post-job at a time moves a Worker on: others would be among what is left.
+const LOCK: &str = "hook-end.lock";
 /// Longest line of a record; ours are shorter.
 const LINE_MAX: u64 = 256 * 1024;
 
@@ -66,7 +68,10 @@ fn report(sudo_uid: Option<&str>) -> Result<Vec<String>, PostError> {
         let text = "the firewall's daemon died during this job; from then on its steps had no network";
         lines.push(workflow::annotation("warning", text));
     }
-    match end_leftovers(&worker, &run.cgroup) {
+    let ended = lock(LOCK)
+        .map_err(|e| e.to_string())
+        .and_then(|_one| end_leftovers(&worker, &run.cgroup).map_err(|e| e.to_string()));
+    match ended {
         Ok(0) => {}
         Ok(killed) => {
             lines.push(workflow::line(&format!("{killed} processes that the steps left were ended")))
@@ -121,16 +126,39 @@ fn end_leftovers(worker: &Worker, agent: &Path) -> Result<usize, CgroupError> {
         let source = std::io::Error::other("the Worker is not in a cgroup of its run's");
         return Err(CgroupError::Open { path: here, source });
     }
-    // A step that calls the hook moves it on, too: there is always a next one.
-    let next = agent.join(format!("{END}{}", last.map_or(1, |last| last.saturating_add(1))));
-    fs::create_dir(&next).map_err(|source| CgroupError::Make { path: next.clone(), source })?;
-    for pid in worker.between.iter().rev().chain([&worker.process.tgid]) {
+    let next = make_next(agent, last)?;
+    for (pid, _) in worker.between.iter().rev().filter(|(pid, started)| worker::lives(*pid, *started)) {
         cgroup::enter(&next, *pid)?;
     }
-    let left = cgroup::members(&here, true)?.len();
-    cgroup::kill(&here, PATIENCE)?;
-    cgroup::remove_one(&here)?;
+    cgroup::enter(&next, worker.process.tgid)?;
+    // All the others, not only where the Worker was: a step may have called the hook, and stopped it half way.
+    let mut left = 0;
+    for entry in fs::read_dir(agent).into_iter().flatten().flatten() {
+        let other = entry.path();
+        if other != next && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            left += cgroup::members(&other, true)?.len();
+            cgroup::kill(&other, PATIENCE)?;
+            cgroup::remove_one(&other)?;
+        }
+    }
     Ok(left)
+}
+
+/// A step that calls the hook moves the Worker on, too, perhaps just now, and may be stopped in it: there is always a next one.
+fn make_next(agent: &Path, last: Option<u64>) -> Result<PathBuf, CgroupError> {
+    const TRIES: u64 = 1000;
+    let mut number = last.unwrap_or(0);
+    for _ in 0..TRIES {
+        number = number.saturating_add(1);
+        let path = agent.join(format!("{END}{number}"));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(CgroupError::Make { path, source }),
+        }
+    }
+    let source = std::io::ErrorKind::AlreadyExists.into();
+    Err(CgroupError::Make { path: agent.join(END), source })
 }
 
 fn tally(path: &Path, run: &str) -> std::io::Result<Tally> {

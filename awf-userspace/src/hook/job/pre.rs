@@ -7,24 +7,16 @@
 //! attached                   else: refused by what is attached already, or the Worker is killed
 //! ```
 
-use std::{
-    fs::{self, File, OpenOptions},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
-use rustix::{
-    fs::{FlockOperation, flock},
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
-};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
-    JOB, Outcome,
+    JOB, LockError, Outcome,
     context::{Context, ContextError},
-    is_of_hook, label,
+    is_of_hook, label, lock,
     policies::{self, PolicyError, REPOSITORY, WORKER_HOSTS},
-    worker::{self, Worker, WorkerError},
+    worker::{self, Stopped, Worker, WorkerError},
     worker_of, workflow,
 };
 use crate::{
@@ -35,10 +27,7 @@ use crate::{
         escapes::{self, Escape, Way},
     },
     policy::{List, Policy},
-    session::{
-        attach::{self, AttachError, AttachPlan, Attached, OldSockets, OnFailure, Target},
-        state::{STATE, StateError, make_private},
-    },
+    session::attach::{self, AttachError, AttachPlan, Attached, OldSockets, OnFailure, Target},
 };
 
 /// How long what an earlier job left may take to die.
@@ -55,10 +44,12 @@ enum PreError {
     Worker(#[from] WorkerError),
     #[error("a run of awf-bpf ({0}) holds this job already; it goes on, and nothing was changed")]
     Held(String),
+    #[error(
+        "the hook that called was ended while its job was being attached: its steps may have begun outside"
+    )]
+    Late,
     #[error(transparent)]
-    State(#[from] StateError),
-    #[error("{step} {STATE}/{LOCK}: {source}")]
-    Lock { step: &'static str, source: std::io::Error },
+    Lock(#[from] LockError),
     #[error("{path} is the runner's user's, who could leave it, and cannot be taken back: {source}")]
     Delegated { path: String, source: std::io::Error },
     #[error(transparent)]
@@ -93,7 +84,10 @@ pub fn pre_job(sudo_uid: Option<&str>) -> (Outcome, Option<LastResort>) {
         Ok(worker) => worker,
         Err(e) => return (failed(&e.into()), None),
     };
-    let begun = hold(&worker);
+    // Who called must still wait for us: else the Worker went on, and what it has started meanwhile is not in the run.
+    let mut stopped = None;
+    let begun =
+        hold(&worker, &mut stopped).and_then(|begun| worker.waits().then_some(begun).ok_or(PreError::Late));
     match begun {
         Ok((lines, None)) => (Outcome { lines, failed: false }, None),
         Ok((mut lines, Some(problem))) => {
@@ -101,8 +95,8 @@ pub fn pre_job(sudo_uid: Option<&str>) -> (Outcome, Option<LastResort>) {
             (Outcome { lines, failed: true }, None)
         }
         Err(e) => {
-            let is_held = held(&worker).is_some_and(|_| true);
-            let last = (!is_held).then(|| LastResort::new(&worker)).flatten();
+            let is_held = held(&worker).is_some() && !matches!(e, PreError::Late);
+            let last = (!is_held).then(|| LastResort::new(&worker, stopped)).flatten();
             let mut outcome = failed(&e);
             if last.is_some() {
                 outcome
@@ -116,27 +110,36 @@ pub fn pre_job(sudo_uid: Option<&str>) -> (Outcome, Option<LastResort>) {
 
 /// The end of a job that nothing holds: its steps run whatever the hook exits with (`if: always()`).
 #[derive(Debug)]
-pub struct LastResort(std::os::fd::OwnedFd);
+pub struct LastResort {
+    worker: std::os::fd::OwnedFd,
+    /// Until it is killed.
+    _stopped: Option<Stopped>,
+}
 
 impl LastResort {
-    fn new(worker: &Worker) -> Option<Self> {
+    fn new(worker: &Worker, stopped: Option<Stopped>) -> Option<Self> {
         let pid = Pid::from_raw(worker.process.tgid.cast_signed())?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        worker.lives().then_some(Self(pidfd))
+        worker.lives().then_some(Self { worker: pidfd, _stopped: stopped })
     }
 
     /// Kills the Worker, after what there is to say was said.
     pub fn take(self) {
-        if let Err(e) = pidfd_send_signal(&self.0, Signal::KILL) {
+        if let Err(e) = pidfd_send_signal(&self.worker, Signal::KILL) {
             log::error!("Runner.Worker could not be killed: {e}");
         }
     }
 }
 
-fn hold(worker: &Worker) -> Result<(Vec<String>, Option<PreError>), PreError> {
-    let _one = lock()?;
-    if let Some(run) = held(worker) {
-        return Err(PreError::Held(run));
+fn hold(worker: &Worker, stopped: &mut Option<Stopped>) -> Result<(Vec<String>, Option<PreError>), PreError> {
+    // A step that calls takes no lock, which it could hold on to.
+    let not_held = || held(worker).map_or(Ok(()), |run| Err(PreError::Held(run)));
+    not_held()?;
+    *stopped = worker.stop();
+    let _one = lock(LOCK)?;
+    not_held()?;
+    if !worker.waits() {
+        return Err(PreError::Late);
     }
     clear_stale();
     let service = cgroup::of_process(worker.process.tgid)?;
@@ -150,20 +153,6 @@ fn hold(worker: &Worker) -> Result<(Vec<String>, Option<PreError>), PreError> {
     }
     let lines = if decision.problem.is_none() { told(worker, &decision, &attached) } else { Vec::new() };
     Ok((lines, decision.problem))
-}
-
-fn lock() -> Result<File, PreError> {
-    make_private(Path::new(STATE))?;
-    let open = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(Path::new(STATE).join(LOCK));
-    let file = open.map_err(|e| PreError::Lock { step: "opening", source: e })?;
-    flock(&file, FlockOperation::LockExclusive)
-        .map_err(|e| PreError::Lock { step: "locking", source: e.into() })?;
-    Ok(file)
 }
 
 /// The run that the Worker is in, its daemon dead or alive.

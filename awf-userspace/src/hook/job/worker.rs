@@ -5,9 +5,13 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt as _,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{hook::install::record, policy::live::Process, sys::proc_stat::Stat};
 
@@ -15,6 +19,9 @@ use crate::{hook::install::record, policy::live::Process, sys::proc_stat::Stat};
 const NAME: &str = "Runner.Worker";
 /// Processes of sudo that may stand between: itself, and one that watches the terminal.
 const SUDOS: usize = 3;
+
+/// How long a thread may take to stop.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why it is nobody's job.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +49,8 @@ pub(super) struct Worker {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) exe: PathBuf,
-    /// The processes between it and us, we the first one.
-    pub(super) between: Vec<u32>,
+    /// The processes between it and us, we the first one: numbers and starts.
+    pub(super) between: Vec<(u32, u64)>,
     /// The directory of the installed runner that it belongs to.
     pub(super) runner: Option<PathBuf>,
 }
@@ -78,7 +85,7 @@ impl Worker {
             uid,
             gid,
             exe,
-            between: between.iter().map(|one| one.pid).collect(),
+            between: between.iter().map(|one| (one.pid, one.stat.start)).collect(),
             runner,
         };
         // All of them are who they were when it was asked whose children they are.
@@ -91,10 +98,52 @@ impl Worker {
         lives(self.process.tgid, self.process.started)
     }
 
+    /// Whether all between it and us are still there, each the child of the next, so that it waits for them. (Who has ended
+    /// may be in /proc for another while; its children are somebody else's at once.)
+    pub(super) fn waits(&self) -> bool {
+        let above = self.between.iter().skip(1).map(|(pid, _)| *pid).chain([self.process.tgid]);
+        let mut links = self.between.iter().zip(above);
+        links.all(|((pid, started), above)| {
+            Stat::read(*pid).is_some_and(|stat| stat.start == *started && stat.ppid == above)
+        })
+    }
+
+    /// Stops it: were the hook that it waits for ended, it would go on to the steps while nothing holds them yet.
+    pub(super) fn stop(&self) -> Option<Stopped> {
+        let pidfd = pidfd_open(Pid::from_raw(self.process.tgid.cast_signed())?, PidfdFlags::empty()).ok()?;
+        pidfd_send_signal(&pidfd, Signal::STOP).ok().filter(|()| self.lives())?;
+        let stopped = Stopped(pidfd);
+        let end = Instant::now() + PATIENCE;
+        while self.lives() && Instant::now() < end && !all_stopped(self.process.tgid) {
+            thread::yield_now();
+        }
+        Some(stopped)
+    }
+
     /// The environment of the hook's own process; of one that sudo took the place of, sudo's.
     pub(super) fn caller(&self) -> Option<u32> {
-        self.between.last().copied().filter(|pid| *pid != std::process::id())
+        self.between.last().map(|(pid, _)| *pid).filter(|pid| *pid != std::process::id())
     }
+}
+
+/// Goes on when this value is gone.
+#[derive(Debug)]
+pub(super) struct Stopped(OwnedFd);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = pidfd_send_signal(&self.0, Signal::CONT);
+    }
+}
+
+/// Whether every thread is (proc_pid_stat(5)): one that was in the middle of a call stops when that is done.
+fn all_stopped(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.into_iter().all(|task| {
+        let text = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        text.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
+    })
 }
 
 /// Whether the process of that number is still the one that started then.

@@ -23,7 +23,8 @@ pub struct AttachPlan {
     pub policy: Policy,
     /// Single processes of it with a policy of their own (the runner's Worker).
     pub own: Vec<(Process, Policy)>,
-    /// The process whose children are the steps of a job: each record says in which one it happened.
+    /// The process whose children are the steps of a job: each record says in which one it happened. What is left of them
+    /// is killed when it has ended.
     pub steps_of: Option<Process>,
     /// Where names are resolved; `None` is the host's own configuration.
     pub name_servers: Option<Vec<NameServer>>,

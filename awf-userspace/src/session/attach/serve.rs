@@ -130,6 +130,9 @@ impl Life {
         word.step(Step::Open)?;
         let asked = self.listen(runtime)?;
         let ended = watch::start(&self.ground.place.agent, self.ground.record.is_made())?;
+        if let Some(worker) = self.plan.steps_of {
+            watch::end_with(worker, &self.ground.place.agent)?;
+        }
         word.say(&Message::Ready(Ready { audit: self.audit.path().to_owned(), processes, old_sockets }))?;
         Ok(Serving { rules, front, servers, asked, ended })
     }

@@ -1,11 +1,15 @@
-//! Notices that nobody is left in a cgroup.
+//! Notices that nobody is left in a cgroup, and sees to it that nobody is when a job's Worker has ended.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, thread};
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, thread, time::Duration};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use tokio::sync::mpsc;
 
-use super::AttachError;
+use super::{AttachError, procs::Stat};
+use crate::{cgroup, policy::live::Process};
 
 /// How often it is looked, whatever is told: a change within 10 ms of another one is told of later, and not at all if the
 /// cgroup is removed by then (`cgroup_file_notify`, kernel/cgroup/cgroup.c).
@@ -33,6 +37,38 @@ pub(super) fn start(cgroup: &Path, made: bool) -> Result<mpsc::Receiver<()>, Att
     };
     thread::Builder::new().name("awf-watch".into()).spawn(watch).map_err(failed)?;
     Ok(receiver)
+}
+
+/// Kills whatever is in `cgroup` once `process` has ended. What outlived a job would be there, as the same user, when the next
+/// one's hooks begin, and could kill them.
+///
+/// # Errors
+///
+/// When that cannot be waited for.
+pub(super) fn end_with(process: Process, cgroup: &Path) -> Result<(), AttachError> {
+    /// For processes in uninterruptible sleep: they are killed all the same.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let failed =
+        |source| AttachError::Io { what: "watching", path: format!("/proc/{}", process.tgid).into(), source };
+    let pid = Pid::from_raw(process.tgid.cast_signed()).ok_or(AttachError::NoProcess(process.tgid))?;
+    // Of a process that is gone there is nothing to wait for.
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            Some(pidfd).filter(|_| Stat::read(process.tgid).is_some_and(|now| now.process() == process))
+        }
+        Err(rustix::io::Errno::SRCH) => None,
+        Err(e) => return Err(failed(e.into())),
+    };
+    let cgroup = cgroup.to_owned();
+    let end = move || {
+        if let Some(pidfd) = pidfd {
+            while poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None) == Err(rustix::io::Errno::INTR) {}
+        }
+        if let Err(e) = cgroup::kill(&cgroup, PATIENCE) {
+            log::error!("what a job left may still run: {e}");
+        }
+    };
+    thread::Builder::new().name("awf-end".into()).spawn(end).map(drop).map_err(failed)
 }
 
 fn wait(events: &File, cgroup: &Path, made: bool) -> io::Result<()> {
