@@ -9,7 +9,7 @@ use awf_common::{
 };
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_TCP_SYN_SENT, bpf_sock},
+    bindings::{BPF_TCP_LISTEN, BPF_TCP_SYN_SENT, bpf_sock},
     helpers::{
         bpf_get_socket_cookie,
         generated::{bpf_get_socket_uid, bpf_sk_fullsock, bpf_skb_load_bytes},
@@ -55,7 +55,8 @@ fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
         },
         _ => return drop_unread(),
     };
-    if !passes || !by_loopback {
+    let is_dialled = globals.shared_netns != 0 && is_dialled(ctx, &ends, direction);
+    if !passes || !by_loopback || is_dialled {
         report(ctx, family, ends.peer(direction), ends.protocol);
         return 0;
     }
@@ -72,16 +73,22 @@ fn filter(ctx: &SkBuffContext, direction: Direction) -> i32 {
     1
 }
 
-/// Whether the packet is the first of a connection, perhaps sent again, or a datagram. Between the connect() and this
-/// our listener may have gone.
+/// Whether somebody else of the machine dials the command, or writes to it: from the port of a listener of ours at an address
+/// that we do not have, as `127.0.0.2`, or after us. Nobody has to, and who answers has got out.
 #[inline(always)]
-fn begins(ctx: &SkBuffContext, is_query: bool) -> bool {
-    if is_query {
-        return true;
+fn is_dialled(ctx: &SkBuffContext, ends: &Ends, direction: Direction) -> bool {
+    if ends.protocol == decide::IPPROTO_UDP && matches!(direction, Direction::Ingress) {
+        return !listener::is_there(ctx.as_ptr(), &ends.src.addr, ends.src.port, decide::Transport::Udp);
     }
+    state(ctx) == BPF_TCP_LISTEN
+}
+
+/// The state of the packet's socket; 0 if it has none.
+#[inline(always)]
+fn state(ctx: &SkBuffContext) -> u32 {
     let sk = socket(ctx).cast::<bpf_sock>();
     // SAFETY: a full socket, whose fields the verifier lets be read.
-    !sk.is_null() && unsafe { (*sk).state } == BPF_TCP_SYN_SENT
+    if sk.is_null() { 0 } else { unsafe { (*sk).state } }
 }
 
 /// The socket of a packet, null if it is none that can carry a mark.
@@ -94,6 +101,13 @@ fn socket(ctx: &SkBuffContext) -> *mut c_void {
     }
     // SAFETY: a non-null socket of the context.
     unsafe { bpf_sk_fullsock(sk) }.cast()
+}
+
+/// Whether the packet is the first of a connection, perhaps sent again, or a datagram. Between the connect() and this
+/// our listener may have gone.
+#[inline(always)]
+fn begins(ctx: &SkBuffContext, is_query: bool) -> bool {
+    is_query || state(ctx) == BPF_TCP_SYN_SENT
 }
 
 #[inline(always)]

@@ -65,7 +65,7 @@ fn a_run_ends_with_its_last_process() {
 }
 
 /// Ports of the proxy and the stub of a run, from the sockets of its daemon.
-fn listening(lab: &Lab) -> Vec<u16> {
+pub(super) fn listening(lab: &Lab) -> Vec<u16> {
     let tables = lab.machine().within(|| {
         ["tcp", "tcp6", "udp", "udp6"]
             .map(|name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}")))

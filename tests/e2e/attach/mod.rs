@@ -1,6 +1,7 @@
 //! `attach`: processes that run already get a firewall, lose it by `detach` alone, and have no network when it dies.
 
 mod death;
+mod dialled;
 mod live;
 mod live_exec;
 mod nested;
@@ -80,13 +81,13 @@ impl<'lab> Shell<'lab> {
     #[track_caller]
     pub(super) fn sh(&self, script: &str) -> Said {
         let order = self.order(script);
-        self.ended(&order)
+        self.wait(&order, Duration::from_secs(60))
     }
 
-    /// Waits for the end of a script that was started.
+    /// What an order said, which has ended by then.
     #[track_caller]
-    pub(super) fn ended(&self, order: &str) -> Said {
-        self.process.wait_for_stdout(&format!("done {order}."), Duration::from_secs(60));
+    pub(super) fn wait(&self, order: &str, limit: Duration) -> Said {
+        self.process.wait_for_stdout(&format!("done {order}."), limit);
         let read = |end: &str| {
             String::from_utf8_lossy(&fs::read(self.dir.join(format!("{order}.{end}"))).expect("it has ended"))
                 .into_owned()

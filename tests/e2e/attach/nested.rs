@@ -68,7 +68,7 @@ fn the_end_of_the_outer_run_does_not_free_the_inner_one() {
     refused.code(1).stderr_contains("end that first");
     run.kill_daemon();
     std::fs::write(&go, "go\n").expect("let it go on");
-    let said = shell.ended(&order);
+    let said = shell.wait(&order, Duration::from_secs(60));
     assert!(said.code != 0 && !said.text.contains("hello"), "{said:?}");
     let id = run.id.clone();
     run.detach().ok();
