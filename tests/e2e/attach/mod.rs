@@ -2,6 +2,7 @@
 
 mod death;
 mod dialled;
+mod hiding;
 mod live;
 mod live_exec;
 mod nested;

@@ -110,6 +110,9 @@ fn attachable(pid: u32) -> Result<Stat, AttachError> {
     if stat.is_zombie {
         return refuse("a zombie");
     }
+    if stat.is_headless {
+        return refuse(tree::HEADLESS);
+    }
     if is_awf_bpf(pid) {
         return refuse("awf-bpf itself");
     }

@@ -16,6 +16,8 @@ pub(super) struct Stat {
     pub(super) session: u32,
     pub(super) is_kernel: bool,
     pub(super) is_zombie: bool,
+    /// Its first thread has ended, and others live: it looks like a zombie, and is none.
+    pub(super) is_headless: bool,
     /// Clock ticks since boot.
     pub(super) started: u64,
 }
@@ -36,10 +38,13 @@ fn parse(text: &str) -> Option<Stat> {
     let (pid, rest) = text.split_once(" (")?;
     let (comm, rest) = rest.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let has_ended = matches!(*fields.first()?, "Z" | "X");
+    let others = fields.get(17)?.parse::<u32>().ok()? > 1;
     Some(Stat {
         pid: pid.parse().ok()?,
         comm: comm.to_owned(),
-        is_zombie: matches!(*fields.first()?, "Z" | "X"),
+        is_zombie: has_ended && !others,
+        is_headless: has_ended && others,
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         is_kernel: fields.get(6)?.parse::<u32>().ok()? & KERNEL_THREAD != 0,

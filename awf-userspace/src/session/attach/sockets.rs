@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
+    thread,
 };
 
 use rustix::{
@@ -33,12 +34,20 @@ pub(super) fn settle(
     how: OldSockets,
 ) -> Result<Vec<OldSocket>, AttachError> {
     let (mut found, mut seen) = (Vec::new(), HashSet::new());
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let before = found.len();
+        let mut under_way = Vec::new();
         for pid in cgroup::members(agent, true)? {
             look(pid, births, how, &mut seen, &mut found)?;
+            under_way.extend(under_way_to(pid));
+        }
+        // Who wants its message takes it meanwhile; what lies there for long lies there to be taken out later.
+        if round + 1 < ROUNDS && !under_way.is_empty() {
+            thread::yield_now();
+            continue;
         }
         if found.len() == before {
+            found.extend(under_way);
             let left: Vec<_> = found.iter().filter(|socket: &&OldSocket| !socket.cut).cloned().collect();
             if how == OldSockets::Cut && !left.is_empty() {
                 return Err(AttachError::OldSockets(left));
@@ -81,6 +90,20 @@ fn look(
         }
     }
     Ok(())
+}
+
+/// The unix sockets of a process with descriptors in messages that it has not read: nobody can look at those.
+fn under_way_to(pid: u32) -> Vec<OldSocket> {
+    let waits = |info: &Path| {
+        let text = fs::read_to_string(info).unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("scm_fds:"));
+        count.is_some_and(|count| count.trim() != "0")
+    };
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let infos =
+        tasks.flat_map(|task| fs::read_dir(task.path().join("fdinfo")).into_iter().flatten().flatten());
+    let found = infos.into_iter().filter(|info| waits(&info.path()));
+    found.map(|_| described(pid, "unix", "descriptors in unread messages", false)).collect()
 }
 
 /// The socket behind a descriptor of another process; `None` if that is something else by now, or in the table of a

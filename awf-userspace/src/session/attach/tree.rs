@@ -3,6 +3,8 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -15,6 +17,11 @@ use crate::{cgroup, policy::live::Process, session::state};
 /// What is moved once is moved with all that it starts later: each round finds what was started before. So many rounds
 /// are only needed by who forks to get away.
 const ROUNDS: usize = 1000;
+
+/// How long a process may take to end.
+const ENDING: Duration = Duration::from_secs(1);
+pub(super) const HEADLESS: &str =
+    "a process whose first thread has ended while others go on: it cannot be moved as a whole";
 
 /// Whom to move.
 #[derive(Clone, Debug)]
@@ -65,6 +72,7 @@ fn gather_tree(root: Process, agent: &Path, home: &Path, moved: &mut Moved) -> R
     let mut table = first;
     // Sessions of the tree, and whether one of it may have left a child behind before it was moved.
     let (mut sessions, mut lost) = (HashSet::new(), false);
+    let patience = Instant::now() + ENDING;
     for _ in 0..ROUNDS {
         let inside: HashSet<u32> = cgroup::members(agent, true)?.into_iter().collect();
         let mut outside: Vec<&Stat> =
@@ -74,6 +82,16 @@ fn gather_tree(root: Process, agent: &Path, home: &Path, moved: &mut Moved) -> R
             outside.extend(orphans(&table, begin, &sessions));
         }
         outside.retain(|stat| !inside.contains(&stat.pid) && is_movable(stat));
+        // The kernel moves its other threads, and goes on to say that it is where it was: nobody would find it again.
+        if let Some(headless) = outside.iter().find(|stat| stat.is_headless) {
+            if Instant::now() > patience {
+                return Err(AttachError::NotThat(headless.pid, HEADLESS));
+            }
+            // One that is about to end, most likely.
+            thread::yield_now();
+            table = procs::all();
+            continue;
+        }
         if outside.is_empty() {
             return Ok(());
         }
