@@ -73,6 +73,20 @@ impl Account {
             || by(0o002, true)
     }
 
+    /// Whether this user may make files in `dir`.
+    #[must_use]
+    pub fn may_write_dir(&self, dir: &Path) -> bool {
+        fs::metadata(dir).is_ok_and(|meta| self.may_write(&meta, has_acl(dir)))
+    }
+
+    /// Whether this user can put something into `dir`, or another directory in its place; one that is not there can be made by
+    /// who may write above it.
+    #[must_use]
+    pub fn may_replace(&self, dir: &Path) -> bool {
+        let there = dir.ancestors().find_map(|part| part.canonicalize().ok());
+        there.is_none_or(|there| !matches!(self.writable_on_the_way(&there), Ok(None)))
+    }
+
     /// The first of `path` and the directories above it that this user can write, and so replace what is below.
     ///
     /// # Errors

@@ -119,6 +119,69 @@ fn daemons_that_run_for_others_are_found() {
     out.check(ways(&out)["cron"] == "closed", || "the remedy".into());
 }
 
+/// The runtime of GitHub's runner has such a socket for each of its processes.
+#[test]
+fn a_diagnostics_port_of_the_runners_is_found() {
+    let machine = Machine::new();
+    machine.install(&[]).ok();
+    let marker = Marker::new("listener");
+    let listener = machine.listener(&marker);
+    let of_port = |out: &Output| ways(out)["diagnostics port"].clone();
+    assert_eq!(of_port(&look(&machine)), "closed");
+    let pid = listener.pid().as_raw_nonzero();
+    let script = format!(
+        "import socket, time; s = socket.socket(socket.AF_UNIX); s.bind('/run/dotnet-diagnostic-{pid}-1-socket'); print('up', flush=True); time.sleep(100)"
+    );
+    let port = machine.spawn_root(&["python3", "-c", &script]);
+    port.wait_for_stdout("up", SOON);
+    let out = look(&machine);
+    assert_eq!(of_port(&out), "open", "{out}");
+}
+
+/// The runner looks for bash in PATH, which its service takes from a file of the runner's.
+#[test]
+fn no_job_puts_another_shell_before_that_of_the_hooks() {
+    let machine = Machine::new();
+    machine.root_sh("mkdir /srv/tools; chown runner /srv/tools; cd /srv/runner; echo /usr/bin:/srv/tools > .path; chown runner:runner .path");
+    machine.install(&[]).ok();
+    let (before, of_path) = (machine.snapshot(), |out: &Output| ways(out)["runner's PATH"].clone());
+    let attacks = ["echo /srv/tools:/usr/bin > .path", "rm -f .path", "mv .path x", "chmod 666 .path"];
+    assert_eq!(of_path(&look(&machine)), "open");
+    machine.as_user(&["bash", "-ec", "cd /srv/runner; cp .path x; rm .path; mv x .path"]).ok();
+    machine.install(&["--protect-env"]).ok();
+    assert_eq!(of_path(&look(&machine)), "closed");
+    for attack in attacks {
+        machine.as_user(&["bash", "-ec", &format!("cd /srv/runner; {attack}")]).fails();
+    }
+    machine
+        .root_sh("cd /srv/runner; [ $(cat .path) = /usr/bin:/srv/tools ]; echo /srv/tools:/usr/bin > .path");
+    assert_eq!(of_path(&look(&machine)), "open");
+    for (odd, way) in [
+        ("/no/such:/usr/bin", "closed"),
+        ("/srv/tools/none:/bin", "open"),
+        ("x:/bin", "open"),
+        (":/bin", "open"),
+    ] {
+        machine.root_sh(&format!("echo {odd} > /srv/runner/.path"));
+        assert_eq!(of_path(&look(&machine)), way, "{odd}");
+    }
+    machine.root_sh("echo /usr/bin:/srv/tools > /srv/runner/.path");
+    machine.uninstall().ok();
+    machine.install(&[]).ok();
+    machine.assert_is(&before, "without the protection");
+    // A service without one has systemd's; nobody makes one then.
+    machine.root_sh("rm /srv/runner/.path");
+    assert_eq!(of_path(&look(&machine)), "open");
+    machine.install(&["--protect-env"]).ok();
+    assert_eq!(of_path(&look(&machine)), "closed");
+    // What doctor advises for the programs does not make it a runner of root's.
+    machine.root_sh("chown -R root /srv/runner/bin");
+    let out = look(&machine);
+    assert_eq!(ways(&out).get("runner's programs").map(String::as_str), Some("closed"), "{out}");
+    machine.uninstall().ok();
+    machine.root_sh("[ ! -e /srv/runner/.path ]");
+}
+
 #[test]
 fn a_protected_env_is_a_closed_way() {
     let machine = Machine::new();

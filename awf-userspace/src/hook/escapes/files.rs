@@ -12,11 +12,25 @@ use crate::hook::{
 };
 
 /// What runs outside of every job, or begins it.
-const PROGRAMS: [&str; 6] =
-    ["bin/Runner.Listener", "bin/Runner.Worker", "bin/RunnerService.js", "run.sh", "runsvc.sh", "externals"];
+const PROGRAMS: [&str; 11] = [
+    "bin",
+    "bin/Runner.Listener",
+    "bin/Runner.Listener.dll",
+    "bin/Runner.Worker",
+    "bin/Runner.Worker.dll",
+    "bin/RunnerService.js",
+    "run.sh",
+    "run-helper.sh",
+    "runsvc.sh",
+    "env.sh",
+    "externals",
+];
+/// Where the directories are that a service's PATH has (`runsvc.sh`).
+const SEARCHED: &str = ".path";
+const SEARCHED_MAX: u64 = 64 * 1024;
 
 pub(super) fn look(account: &Account, dir: &Path) -> Vec<Escape> {
-    vec![env(account, dir), programs(account, dir), of_root(account)]
+    vec![env(account, dir), searched(account, dir), programs(account, dir), of_root(account)]
 }
 
 fn env(account: &Account, dir: &Path) -> Escape {
@@ -32,6 +46,48 @@ fn env(account: &Account, dir: &Path) -> Escape {
     open.extend(dir.ancestors().filter(|above| replaceable(account, above)).map(Path::to_owned));
     let remedy = "awf-bpf hook install --protect-env, in a directory whose parents are root's";
     judge(NAME, &open, "a job can take the hooks out of it for the next one", remedy)
+}
+
+/// The runner looks for the shell that runs its hooks in its PATH.
+fn searched(account: &Account, dir: &Path) -> Escape {
+    const NAME: &str = "runner's PATH";
+    let remedy = "awf-bpf hook install --protect-env; directories that only root writes first in DIR/.path";
+    let path = dir.join(SEARCHED);
+    let meta = fs::symlink_metadata(&path);
+    let mut open = Vec::new();
+    if meta.is_err() && account.may_write_dir(dir) || may(account, &path, &meta) {
+        open.push(path.clone());
+    }
+    let text = match read(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Escape::unknown(NAME, format!("{}: {e}", path.display()), remedy),
+    };
+    for one in text.trim_end().split(':').filter(|_| !text.is_empty()) {
+        let one = Path::new(one);
+        // One that does not begin at the root is the workspace's. What cannot be looked at may be made by somebody.
+        if !one.is_absolute() || account.may_replace(one) {
+            open.push(one.to_owned());
+        }
+        if one.join("bash").exists() {
+            break;
+        }
+    }
+    judge(
+        NAME,
+        &open,
+        "a job can put another shell before the one that runs the hooks of the next one",
+        remedy,
+    )
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    use std::{io::Read as _, os::unix::fs::OpenOptionsExt as _};
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = fs::File::options().read(true).custom_flags(flags).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(SEARCHED_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Whether the user can rename or remove what is in `dir` and root's.

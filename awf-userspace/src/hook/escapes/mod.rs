@@ -67,6 +67,7 @@ pub fn look(account: &Account, runner_dir: Option<&Path>, binary: &Path) -> Vec<
     all.extend(sockets::look(account));
     all.extend(daemons::look(account));
     all.push(processes::look(account));
+    all.push(processes::diagnostics(account));
     all.push(cgroups::look(account));
     all.extend(runner_dir.map(|dir| files::look(account, dir)).into_iter().flatten());
     all

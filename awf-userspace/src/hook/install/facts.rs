@@ -29,12 +29,13 @@ const UNITS: [&str; 4] = [
 pub(super) fn runner(dir: &Path) -> Result<(PathBuf, Account), InstallError> {
     let failed = |path: &Path, source| InstallError::Path { path: path.to_owned(), source };
     let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
-    // Its directory may have become root's, with --protect-env.
-    let listener = dir.join("bin/Runner.Listener");
-    let looked_at = [&listener, &dir];
-    let meta = looked_at.iter().find_map(|path| fs::metadata(path).ok());
-    let meta = meta.ok_or_else(|| failed(&dir, io::ErrorKind::NotFound.into()))?;
-    let account = Account::find(&std::os::unix::fs::MetadataExt::uid(&meta).to_string())?;
+    // Its directory may have become root's, with --protect-env, and its programs, as doctor advises.
+    let looked_at = ["bin/Runner.Listener", "", ".runner", "_work"].map(|name| dir.join(name));
+    let owners = looked_at.iter().filter_map(|path| fs::symlink_metadata(path).ok());
+    let owners: Vec<u32> = owners.map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).collect();
+    let owner = owners.iter().find(|uid| **uid != 0).or(owners.first());
+    let owner = owner.ok_or_else(|| failed(&dir, io::ErrorKind::NotFound.into()))?;
+    let account = Account::find(&owner.to_string())?;
     Ok((dir, account))
 }
 
@@ -72,6 +73,7 @@ pub(super) fn read(
         gid: account.gid,
         has_listener: dir.join("bin/Runner.Listener").is_file(),
         env: observe(&dir.join(".env"))?,
+        path: observe(&dir.join(".path"))?,
         dir_owner,
         unit,
         unit_file,

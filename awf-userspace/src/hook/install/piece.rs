@@ -54,6 +54,8 @@ pub enum Role {
     DropIn,
     /// The runner's directory, given to root with `--protect-env`.
     RunnerDirectory,
+    /// PATH of the runner's service, root's with `--protect-env`.
+    Path,
     Env,
 }
 
@@ -68,6 +70,7 @@ impl Role {
             Self::Sudoers => "sudo rule",
             Self::DropIn => "systemd drop-in",
             Self::RunnerDirectory => "runner directory",
+            Self::Path => "runner's .path",
             Self::Env => "runner's .env",
         }
     }
@@ -82,7 +85,7 @@ impl Role {
     /// It is there before us, and only changed.
     #[must_use]
     pub fn edits(self) -> bool {
-        matches!(self, Self::Env | Self::RunnerDirectory)
+        matches!(self, Self::Env | Self::Path | Self::RunnerDirectory)
     }
 }
 

@@ -8,6 +8,9 @@ use super::{
     piece::{Access, Piece, Role, State},
 };
 
+/// PATH of a service (systemd.exec(5)).
+const SERVICE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What is to be done.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -34,6 +37,8 @@ pub struct Facts {
     pub dir_owner: u32,
     pub has_listener: bool,
     pub env: State,
+    /// What `runsvc.sh` takes PATH from.
+    pub path: State,
     pub unit: Option<String>,
     /// Where the unit's file is.
     pub unit_file: Option<PathBuf>,
@@ -103,6 +108,9 @@ pub fn refusals(facts: &Facts, options: &Options) -> Vec<Refusal> {
         all.push(Refusal::Writable { user, path: path.clone(), binary });
     }
     all.extend(env_refusals(facts));
+    if options.protect_env {
+        all.extend(path_refusal(facts));
+    }
     if let Some(unit) = &facts.unit {
         if !is_unit(unit) {
             all.push(Refusal::UnitName(unit.clone()));
@@ -125,6 +133,15 @@ fn env_refusals(facts: &Facts) -> Vec<Refusal> {
             foreign.into_iter().map(|foreign| Refusal::Foreign { path: path.clone(), foreign }).collect()
         }
         State::Directory(_) | State::Other => vec![Refusal::Odd(path)],
+    }
+}
+
+fn path_refusal(facts: &Facts) -> Option<Refusal> {
+    let path = facts.runner_dir.join(".path");
+    match &facts.path {
+        State::File { access, .. } if ![0, facts.uid].contains(&access.uid) => Some(Refusal::EnvOwner(path)),
+        State::Absent | State::File { .. } => None,
+        State::Directory(_) | State::Other => Some(Refusal::Odd(path)),
     }
 }
 
@@ -172,7 +189,17 @@ fn of_the_runner(facts: &Facts, options: &Options) -> Vec<Piece> {
     // The user may still add files and change his own; those of root he can neither change, rename nor remove.
     let sticky = State::Directory(Access { mode: 0o1775, uid: 0, gid: facts.gid });
     let closed = Access { mode: (access.mode & 0o044) | 0o640, uid: 0, gid: facts.gid };
-    vec![Piece { role: Role::RunnerDirectory, path: path.clone(), want: sticky }, env(closed)]
+    // The shell that runs the hooks is looked for in it: a service without one has systemd's.
+    let searched = match &facts.path {
+        State::File { bytes, .. } => bytes.clone(),
+        _ => format!("{SERVICE_PATH}\n").into(),
+    };
+    let searched = State::file(Access { mode: 0o644, uid: 0, gid: facts.gid }, searched);
+    vec![
+        Piece { role: Role::RunnerDirectory, path: path.clone(), want: sticky },
+        Piece { role: Role::Path, path: path.join(".path"), want: searched },
+        env(closed),
+    ]
 }
 
 /// Rules are read in the order of their files' names, and the last one that matches decides.

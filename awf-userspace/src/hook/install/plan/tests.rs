@@ -11,6 +11,7 @@ fn facts() -> Facts {
         dir_owner: 1001,
         has_listener: true,
         env: State::file(Access { mode: 0o600, uid: 1001, gid: 1002 }, "LANG=C\n"),
+        path: State::Absent,
         unit: Some("actions.runner.o-r.n.service".into()),
         unit_file: Some("/etc/systemd/system/actions.runner.o-r.n.service".into()),
         binary: "/usr/bin/awf-bpf".into(),
