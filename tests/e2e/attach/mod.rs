@@ -6,6 +6,7 @@ mod hiding;
 mod live;
 mod live_exec;
 mod nested;
+mod near;
 mod policy;
 mod reuse;
 mod sockets;

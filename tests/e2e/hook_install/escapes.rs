@@ -119,6 +119,20 @@ fn daemons_that_run_for_others_are_found() {
     out.check(ways(&out)["cron"] == "closed", || "the remedy".into());
 }
 
+#[test]
+fn other_runners_of_the_same_user_are_found() {
+    let machine = Machine::new();
+    machine.install(&[]).ok();
+    let of_others = |out: &Output| ways(out)["other runners"].clone();
+    assert_eq!(of_others(&look(&machine)), "closed");
+    machine.root_sh(&format!(
+        "cp -a {RUNNER} /srv/second; rm /srv/second/.service; {BINARY} hook install --runner-dir /srv/second"
+    ));
+    assert_eq!(of_others(&look(&machine)), "open");
+    machine.root_sh(&format!("{BINARY} hook uninstall --runner-dir /srv/second"));
+    assert_eq!(of_others(&look(&machine)), "closed");
+}
+
 /// The runtime of GitHub's runner has such a socket for each of its processes.
 #[test]
 fn a_diagnostics_port_of_the_runners_is_found() {

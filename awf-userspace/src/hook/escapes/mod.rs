@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::account::Account;
+use super::{account::Account, install::record};
 
 /// Whether a way out can be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -65,12 +65,36 @@ pub fn look(account: &Account, runner_dir: Option<&Path>, binary: &Path) -> Vec<
     }
     let mut all = vec![of_sudo(account, binary)];
     all.extend(sockets::look(account));
+    all.push(sockets::vsock());
     all.extend(daemons::look(account));
     all.push(processes::look(account));
     all.push(processes::diagnostics(account));
     all.push(cgroups::look(account));
+    all.push(of_others(account, runner_dir));
     all.extend(runner_dir.map(|dir| files::look(account, dir)).into_iter().flatten());
     all
+}
+
+/// A step of another runner's may kill the shell of this one's hook before that has called sudo.
+fn of_others(account: &Account, runner_dir: Option<&Path>) -> Escape {
+    const NAME: &str = "other runners";
+    const REMEDY: &str = "a user of its own for each runner";
+    let records = match record::all() {
+        Ok(records) => records,
+        Err(e) => return Escape::unknown(NAME, e.to_string(), REMEDY),
+    };
+    let others =
+        records.iter().filter(|record| record.uid == account.uid && Some(&*record.runner_dir) != runner_dir);
+    let others: Vec<_> = others.take(5).map(|record| record.runner_dir.display().to_string()).collect();
+    if others.is_empty() {
+        return Escape::closed(NAME, format!("{} has one", account.name));
+    }
+    let found = format!(
+        "{} runs others, too, whose jobs reach this one's processes: {}",
+        account.name,
+        others.join(", ")
+    );
+    Escape::open(NAME, found, REMEDY)
 }
 
 fn of_sudo(account: &Account, binary: &Path) -> Escape {

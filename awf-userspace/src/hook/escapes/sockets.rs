@@ -97,3 +97,23 @@ fn may_search(account: &Account, meta: &fs::Metadata, has_acl: bool) -> bool {
         || (mode & 0o010 != 0 && (has_acl || account.groups.contains(&meta.gid())))
         || mode & 0o001 != 0
 }
+
+/// vsock(7), by which a virtual machine speaks to its host: no program on a cgroup sees a socket of that family. Where there
+/// is a device the kernel has it; without one it leads nowhere.
+pub(super) fn vsock() -> Escape {
+    const NAME: &str = "vsock";
+    const REMEDY: &str =
+        "take the machine's vsock device away; or, in /etc/modprobe.d, install vsock /bin/false";
+    match fs::read_to_string("/proc/net/protocols") {
+        Ok(text) if has_vsock(&text) => {
+            Escape::open(NAME, "a step may speak to the host of this virtual machine", REMEDY)
+        }
+        Ok(_) => Escape::closed(NAME, "the kernel has none"),
+        Err(e) => Escape::unknown(NAME, format!("/proc/net/protocols: {e}"), REMEDY),
+    }
+}
+
+/// Whether the family is in the kernel's list of protocols.
+pub(super) fn has_vsock(protocols: &str) -> bool {
+    protocols.lines().any(|line| line.split_whitespace().next() == Some("AF_VSOCK"))
+}

@@ -86,3 +86,9 @@ fn sockets_that_the_user_can_connect_to() {
     }
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn vsock_is_known_by_the_kernels_list() {
+    let list = "protocol  size sockets  memory press maxhdr  slab module     cl co di ac\nAF_VSOCK  1328      0      -1   NI       0   yes  vsock\nTCP 1 2\n";
+    assert!(sockets::has_vsock(list) && !sockets::has_vsock("protocol size\nTCP 1\nX AF_VSOCK\n"));
+}
