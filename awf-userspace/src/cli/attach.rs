@@ -87,7 +87,7 @@ fn tell(attached: &Attached, quiet: bool) {
         let (protocol, address, comm) = (&socket.protocol, &socket.address, &socket.comm);
         let line =
             format!("{protocol} {address} of {} {comm} is older than the firewall and {how}", socket.pid);
-        let _ = writeln!(text, "awf-bpf: {}", plain(&line));
+        let _ = writeln!(text, "awf-bpf: {}", plain(&line).replace('\n', "?"));
     }
     let (count, audit) = (attached.processes, plain(&attached.audit.display().to_string()));
     let who = if count == 1 { "process is" } else { "processes are" };

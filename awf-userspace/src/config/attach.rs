@@ -215,8 +215,8 @@ mod tests {
 
     #[test]
     fn the_tables_of_a_file_are_read_and_tls_is_refused_there_too() {
-        let of = |text: &str| {
-            let path = std::path::PathBuf::from("/x/policy.toml");
+        let of = |text: &'static str| {
+            let path = PathBuf::from("/x/policy.toml");
             let policy = PolicyArgs { config: Some(path.clone()), ..PolicyArgs::default() };
             let mut inputs = Inputs::default();
             inputs.files.insert(path, Ok(text.into()));

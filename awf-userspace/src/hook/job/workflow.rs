@@ -33,13 +33,9 @@ pub fn annotation_at(level: &str, file: &str, line: Option<usize>, text: &str) -
 /// A line of the log that is no command, whatever is in it.
 #[must_use]
 pub fn line(text: &str) -> String {
-    let text = plain(text).replace('\n', " ");
-    // The runner takes a line for a command only if it begins as one, after blanks.
-    if text.trim_start().starts_with("::") || text.trim_start().starts_with("##[") {
-        format!("| {text}")
-    } else {
-        text
-    }
+    // The older form is a command wherever in a line it is (`TryParse`), the newer one only where it begins, after blanks.
+    let text = plain(text).replace('\n', " ").replace("##[", "## [");
+    if text.trim_start().starts_with("::") { format!("| {text}") } else { text }
 }
 
 /// Without what steers a terminal.
@@ -58,7 +54,7 @@ mod tests {
         let at = annotation_at("error", "a,b:c\nd", Some(3), "x");
         assert_eq!(at, "::error file=a%2Cb%3Ac%0Ad,line=3,title=awf-bpf::x");
         assert_eq!(line("  ::error::x\ny"), "|   ::error::x y");
-        assert_eq!(line("##[error]x"), "| ##[error]x");
+        assert_eq!(line("a ##[add-mask]x ###[[stop-commands]y"), "a ## [add-mask]x ### [[stop-commands]y");
         assert_eq!(line("a ::b::"), "a ::b::");
         assert_eq!(
             annotation("error", &"x".repeat(9999)).len(),

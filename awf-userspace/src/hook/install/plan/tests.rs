@@ -49,7 +49,8 @@ fn what_calls_the_hooks_comes_last() {
     let closing = Options { disable_sudo: true, protect_env: true, ..Options::default() };
     let paths = paths(&closing);
     assert!(paths.contains(&"/etc/sudoers.d/zzzz-awf-bpf-1001".into()), "{paths:?}");
-    assert_eq!(paths[8..], ["/home/runner/actions-runner", "/home/runner/actions-runner/.env"]);
+    let runner = ["", "/.path", "/.env"].map(|name| format!("/home/runner/actions-runner{name}"));
+    assert_eq!(paths[8..], runner);
 }
 
 #[test]
