@@ -76,7 +76,7 @@ fn everything_that_speaks_against_it_is_refused_before_anything_is_changed() {
         ("rm /srv/runner/.env; ln /srv/secret /srv/runner/.env", ".env is a link, has several names"),
         ("rm /srv/runner/bin/Runner.Listener", "no bin/Runner.Listener"),
         ("chown root /srv/runner", "belongs to uid 0"),
-        ("chown root /srv/runner /srv/runner/bin/Runner.Listener", "runs as root"),
+        ("chown -R root /srv/runner", "runs as root"),
         ("chown runner /opt", "runner can write /opt, and so replace /opt/awf-bpf"),
         ("chmod 777 /opt/awf-bpf", "runner can write /opt/awf-bpf"),
         ("rm /etc/systemd/system/actions.runner.o-r.n.service", "there is no service"),
