@@ -87,7 +87,7 @@ enum Command {
     ///
     /// Exit codes: 0 ended, 1 something is left, 2 a usage error.
     Detach(attach::DetachArgs),
-/// List runs that go on. Where the daemon of an attached one is DEAD, its processes have no network.
+    /// List runs that go on. Where the daemon of an attached one is DEAD, its processes have no network.
     ///
     /// Exit codes: 0 listed, be it none, 1 not, 2 a usage error.
     Ps(attach::PsArgs),
