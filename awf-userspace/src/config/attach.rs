@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(read.hook.worker_hosts_extra, ["a.test", "b.test"]);
         assert_eq!(read.hook.annotations, 3);
         for (wrong, part) in [
-            ("[hook]\nannotations = 11\n", "line 2"),
+            ("[hook]\nannotations = 11\n", ":2: `annotations` is 11"),
             ("[hook]\nallow_repo = true\n", "allow_repo"),
             ("[policy]\n[tls]\nmode = \"on\"\n", "/x/policy.toml:3: [tls] mode"),
         ] {
