@@ -5,11 +5,13 @@
 //! sudo       what it lets the user run          sockets    services that begin processes for others
 //! daemons    cron, at, sshd, polkit, su         processes  of the same user, outside the job
 //! files      of the runner, which decide the next job      cgroups    that the user may enter
+//! networks   that others plug into the machine's
 //! ```
 
 pub mod cgroups;
 mod daemons;
 mod files;
+mod networks;
 mod processes;
 mod sockets;
 pub mod sudo;
@@ -66,6 +68,7 @@ pub fn look(account: &Account, runner_dir: Option<&Path>, binary: &Path) -> Vec<
     let mut all = vec![of_sudo(account, binary)];
     all.extend(sockets::look(account));
     all.push(sockets::vsock());
+    all.push(networks::look(account));
     all.extend(daemons::look(account));
     all.push(processes::look(account));
     all.push(processes::diagnostics(account));

@@ -92,3 +92,14 @@ fn vsock_is_known_by_the_kernels_list() {
     let list = "protocol  size sockets  memory press maxhdr  slab module     cl co di ac\nAF_VSOCK  1328      0      -1   NI       0   yes  vsock\nTCP 1 2\n";
     assert!(sockets::has_vsock(list) && !sockets::has_vsock("protocol size\nTCP 1\nX AF_VSOCK\n"));
 }
+
+#[test]
+fn a_bridge_for_the_user_or_a_group_of_its_is_found() {
+    let text = "# user type bridge number\nsomeone veth br0 5\n@ci veth lxcbr0 2\nrunner veth br1 0\n";
+    let groups = networks::names("root:x:0:\nci:x:70:a,b\nrunner:x:71:\n", &[71, 70]);
+    assert_eq!(groups, ["ci", "runner"]);
+    assert_eq!(networks::bridge(text, "runner", &groups), Some("lxcbr0"));
+    assert_eq!(networks::bridge(text, "runner", &[]), None, "a number of 0 is none");
+    assert_eq!(networks::bridge(text, "someone", &[]), Some("br0"));
+    assert_eq!(networks::bridge("", "someone", &[]), None);
+}
