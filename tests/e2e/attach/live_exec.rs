@@ -40,6 +40,12 @@ impl<'lab> Told<'lab> {
         self.sh(&format!("curl -fsS -m 20 -o /dev/null {url}"))
     }
 
+    #[track_caller]
+    fn status(&mut self, path: &str, status: u16) {
+        let asked = format!("curl -s -m 20 -o /dev/null -w '%{{http_code}}' https://allowed.test{path}");
+        assert_eq!(self.sh(&format!("[ $({asked}) = {status} ]")), 0, "{path}");
+    }
+
     fn end(mut self) -> harness::Output {
         std::io::Write::write_all(&mut self.orders, b"exit 0\n").expect("order it");
         self.run.finish(self.process)
@@ -87,15 +93,57 @@ fn a_run_that_looks_into_tls_takes_rules_for_urls() {
     let mut told = Told::start(&lab, lab.awf().args(["--tls", "on", "-d", "other.test"]));
     assert_ne!(told.curl("https://allowed.test/open/x"), 0);
     policy(&lab, &["allow", "https://allowed.test/open/**"]).ok();
-    let mut status = |path: &str, status| {
-        let line = format!(
-            "[ $(curl -s -m 20 -o /dev/null -w '%{{http_code}}' https://allowed.test{path}) = {status} ]"
-        );
-        assert_eq!(told.sh(&line), 0, "{path}");
-    };
-    status("/open/x", 404);
-    status("/shut/x", 403);
+    told.status("/open/x", 404);
+    told.status("/shut/x", 403);
     told.end().ok();
+}
+
+/// A host with rules for URLs is looked into, whatever was excluded: it is not opened as a whole instead.
+#[test]
+fn a_rule_for_urls_counts_where_interception_was_excluded() {
+    let lab = lab();
+    let flags = ["--tls", "on", "--tls-exclude", "allowed.test", "-d", "other.test"];
+    let mut told = Told::start(&lab, lab.awf().args(flags));
+    policy(&lab, &["allow", "https://allowed.test/open/**"]).ok();
+    told.status("/open/x", 404);
+    told.status("/shut/x", 403);
+    told.end().ok();
+}
+
+/// Edits that race are each whole, and each on record.
+#[test]
+fn edits_at_once_are_all_made() {
+    let lab = lab();
+    let mut told = Told::start(&lab, lab.awf().allow("other.test"));
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let lab = &lab;
+            scope.spawn(move || {
+                let (one, two) = (format!("a{number}.test"), format!("b{number}.test"));
+                policy(lab, &["allow", &one, &two]).ok();
+                policy(lab, &["allow", "--remove", &two]).ok();
+            });
+        }
+    });
+    for hostile in
+        ["a.test\n*.com", "*", "\u{1b}[2J.test", "../x", "https://u:p@a.test/", &"a".repeat(100_000)]
+    {
+        policy(&lab, &["allow", hostile]).code(1).stderr_lacks("\u{1b}");
+    }
+    let shown: Value = serde_json::from_str(&policy(&lab, &["show", "--json"]).ok().stdout()).expect("JSON");
+    let mut rules: Vec<_> = shown["rules"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| row["rule"].as_str().expect("text"))
+        .collect();
+    rules.sort_unstable();
+    let made: Vec<_> = (0..8).map(|number| format!("a{number}.test")).chain(["other.test".into()]).collect();
+    assert_eq!(rules, made);
+    assert_eq!(told.curl("https://other.test/"), 0);
+    let out = told.end();
+    let changes = out.ok().audit().into_iter().filter(|record| record["event"] == "policy").count();
+    assert_eq!(changes, 8 * 3);
 }
 
 /// Uid 0 of a sandbox is not the machine's root, by whichever run it would change.

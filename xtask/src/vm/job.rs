@@ -281,7 +281,10 @@ mod tests {
         let jobs = programs.jobs(&["lab::".into()], Accelerator::Tcg);
         assert!(jobs.contains("\n    run e2e '/a b' /t/e2e-1f lab::\n"), "{jobs}");
         let jobs = programs.jobs(&[], Accelerator::Kvm);
-        assert!(jobs.contains("run e2e '/a b' /t/e2e-1f attach:: files:: founding:: hidden:: hook:: "), "{jobs}");
+        assert!(
+            jobs.contains("run e2e '/a b' /t/e2e-1f attach:: files:: founding:: hidden:: hook:: "),
+            "{jobs}"
+        );
         let jobs = programs.jobs(&[], Accelerator::Tcg);
         assert!(jobs.contains("AWF_TEST_PATIENCE=30") && jobs.contains(" founding::ipv6 "), "{jobs}");
     }
