@@ -124,8 +124,9 @@ fn bg_lets_it_run_on() {
 #[test]
 fn in_a_pipeline_others_keep_the_terminal() {
     let lab = Lab::new();
-    let mut shell = Shell::start(&quiet(lab.awf()), &lab, &["/usr/bin/python3", "-uc", COUNTER]);
+    let mut shell = Shell::start(&quiet(lab.awf()), &lab, &["/usr/bin/python3", "-c", COUNTER]);
     // `cat` writes to the terminal while the command reads it: its line ends are right.
+    // Each line is one write: the echo reaches the terminal by another way than `cat`.
     shell.type_line("@ | cat");
     shell.expect("ready\r\n");
     shell.send("one\n");
