@@ -150,6 +150,16 @@ fn the_summary_names_what_was_blocked_how_often_by_whom_and_the_flag() {
     run.sh("curl -s https://allowed.test/").ok().stderr_lacks("--allow-domains");
 }
 
+/// Else the firewall is blamed for what is not its doing.
+#[test]
+fn the_summary_names_what_is_allowed_and_cannot_be_reached() {
+    let lab = Lab::new();
+    let run = lab.awf().allow("allowed.test:4443,allowed.test").args(["--fail-on-block"]);
+    let out = run.sh("curl -s https://allowed.test:4443/ || true; curl -s https://allowed.test/");
+    out.ok().stderr_contains("Allowed, but not reached: allowed.test:4443 (connect failed), once by curl");
+    out.stderr_contains("2 allowed, 0 blocked").stderr_lacks("--allow-domains");
+}
+
 #[test]
 fn a_closed_pipe_ends_the_command_as_it_would_without_us() {
     let lab = Lab::new();

@@ -1,21 +1,15 @@
-//! What a run blocked, how often, by which program, and the flags that would allow it: the text at its end.
+//! What a run blocked, how often, by which program, and the flags that would allow it: the text at its end. Beside it what
+//! was allowed and could not be reached, lest the firewall be blamed for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use self::distrust::Distrust;
+use self::{distrust::Distrust, targets::Targets};
 use super::{Decision, EventKind, Record};
 use crate::policy::Reason;
 
 mod distrust;
+mod targets;
 
-/// Most distinct targets kept; a command that dials a million names must not fill our memory.
-const TARGETS_MAX: usize = 1000;
-/// Most programs named for one target.
-const PROGRAMS_MAX: usize = 8;
-/// Most processes whose look-ups of one name are told apart; those of others are each counted.
-const LOOKERS_MAX: usize = 64;
-/// Most targets printed.
-const SHOWN_MAX: usize = 20;
 /// Longest program or host name kept, in bytes.
 const NAME_MAX: usize = 256;
 
@@ -32,55 +26,9 @@ pub struct Summary {
     pub lost_events: u64,
     /// Records that are in no file.
     pub lost_records: u64,
-    targets: HashMap<Target, Row>,
+    blocked: Targets,
+    unreached: Targets,
     distrust: Distrust,
-    /// Denials of targets beyond [`TARGETS_MAX`].
-    beyond: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Target {
-    host: String,
-    port: Option<u16>,
-    reason: Reason,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Row {
-    count: u64,
-    programs: BTreeSet<String>,
-    allow_with: Option<String>,
-    /// How often each process (0: not known) asked for each kind of record; see [`Row::new_lookups`].
-    lookups: HashMap<u32, [u64; KINDS]>,
-}
-
-impl Row {
-    /// How many look-ups a record of `times` equal queries adds. One getaddrinfo(3) asks for IPv4 and IPv6 addresses, a
-    /// browser also for the service: one look-up to its user, who is told of one. So a process has looked a name up as
-    /// often as it asked for the kind of record it asked for most.
-    fn new_lookups(&mut self, query: &Record, times: u64) -> u64 {
-        let pid = query.process.as_ref().map_or(0, |process| process.pid);
-        if self.lookups.len() >= LOOKERS_MAX && !self.lookups.contains_key(&pid) {
-            return times;
-        }
-        let kinds = self.lookups.entry(pid).or_default();
-        let before = kinds.iter().copied().max().unwrap_or(0);
-        let kind = &mut kinds[kind(query)];
-        *kind = kind.saturating_add(times);
-        (*kind).saturating_sub(before)
-    }
-}
-
-/// The kinds of records told apart; the last is all others.
-const KINDS: usize = 4;
-
-fn kind(query: &Record) -> usize {
-    match query.method.as_deref() {
-        Some("A") => 0,
-        Some("AAAA") => 1,
-        Some("HTTPS" | "SVCB") => 2,
-        _ => 3,
-    }
 }
 
 impl Summary {
@@ -105,27 +53,12 @@ impl Summary {
         if record.decision == Decision::Allow {
             // A look-up is part of the connection it is for; a refused one is all there is of it.
             self.allowed += u64::from(record.event != EventKind::Dns);
+            if is_unreached(record.reason) {
+                self.unreached.add(record);
+            }
             return;
         }
-        let times = record.count.unwrap_or(1);
-        let target = Target { host: host(record), port: record.port, reason: record.reason };
-        if self.targets.len() >= TARGETS_MAX && !self.targets.contains_key(&target) {
-            self.beyond += times;
-            self.count(record.decision, times);
-            return;
-        }
-        let row = self.targets.entry(target).or_default();
-        let times = if record.event == EventKind::Dns { row.new_lookups(record, times) } else { times };
-        if times == 0 {
-            return;
-        }
-        row.count += times;
-        if let Some(program) = program(record).filter(|_| row.programs.len() < PROGRAMS_MAX) {
-            row.programs.insert(program);
-        }
-        if row.allow_with.is_none() {
-            row.allow_with.clone_from(&record.allow_with);
-        }
+        let times = self.blocked.add(record);
         self.count(record.decision, times);
     }
 
@@ -142,7 +75,7 @@ impl Summary {
     pub fn has_findings(&self) -> bool {
         let counted =
             self.denied + self.would_deny + self.kernel_drops + self.lost_events + self.lost_records;
-        counted > 0 || !self.distrust.is_empty()
+        counted > 0 || !self.unreached.is_empty() || !self.distrust.is_empty()
     }
 
     /// Whether something was blocked, or may have been: what is lost from the record could have been a refusal, and
@@ -156,21 +89,11 @@ impl Summary {
     #[must_use]
     pub fn text(&self) -> String {
         let mut lines = vec![self.headline()];
-        let mut rows: Vec<_> = self.targets.iter().collect();
-        rows.sort_by(|(a, ra), (b, rb)| rb.count.cmp(&ra.count).then_with(|| a.cmp(b)));
-        lines.extend(rows.iter().take(SHOWN_MAX).map(|(target, row)| line(target, row)));
-        let hidden = rows.len().saturating_sub(SHOWN_MAX);
-        if hidden > 0 {
-            lines.push(format!("  - and {hidden} more targets, see the audit record"));
-        }
-        if self.beyond > 0 {
-            lines.push(format!("  - and {} of targets that are not listed", times(self.beyond)));
-        }
+        lines.extend(self.blocked.text("Blocked"));
+        lines.extend(self.unreached.text("Allowed, but not reached"));
         lines.extend(self.distrust.text());
         lines.extend(self.counters());
-        let shown = rows.iter().take(SHOWN_MAX);
-        let rows = shown.filter_map(|(_, row)| row.allow_with.as_deref());
-        let flags = flags(rows.chain(self.distrust.flags()));
+        let flags = flags(self.blocked.flags().chain(self.distrust.flags()));
         if !flags.is_empty() {
             lines.push(format!("To allow them: {flags}"));
         }
@@ -183,7 +106,8 @@ impl Summary {
         } else {
             String::new()
         };
-        let colon = if self.targets.is_empty() && self.distrust.is_empty() { '.' } else { ':' };
+        let listed = [self.blocked.is_empty(), self.unreached.is_empty(), self.distrust.is_empty()];
+        let colon = if listed == [true; 3] { '.' } else { ':' };
         format!("awf-bpf: {} allowed, {} blocked{would}{colon}", self.allowed, self.denied)
     }
 
@@ -198,6 +122,24 @@ impl Summary {
         .map(|(count, what)| format!("  - {count} {what}"))
         .collect()
     }
+}
+
+/// Whether what was allowed failed beyond the firewall.
+fn is_unreached(reason: Reason) -> bool {
+    use Reason::{
+        ConnectFailed, ConnectTimeout, ResolveFailed, ResolveTimeout, UpstreamCertificate,
+        UpstreamProxyFailed, UpstreamProxyRefused,
+    };
+    matches!(
+        reason,
+        ResolveFailed
+            | ResolveTimeout
+            | ConnectFailed
+            | ConnectTimeout
+            | UpstreamCertificate
+            | UpstreamProxyFailed
+            | UpstreamProxyRefused
+    )
 }
 
 fn host(record: &Record) -> String {
@@ -229,16 +171,6 @@ fn place(host: &str, port: Option<u16>) -> String {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     }
-}
-
-fn line(target: &Target, row: &Row) -> String {
-    let place = place(&target.host, target.port);
-    let by = match row.programs.is_empty() {
-        true => String::new(),
-        false => format!(" by {}", row.programs.iter().cloned().collect::<Vec<_>>().join(", ")),
-    };
-    let reason = target.reason.as_str().replace('_', " ");
-    format!("  - Blocked: {place} ({reason}), {}{by}", times(row.count))
 }
 
 fn times(count: u64) -> String {

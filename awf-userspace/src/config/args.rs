@@ -168,7 +168,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub proxy_logs_dir: Option<PathBuf>,
 
-    /// When to print what was blocked. Default: auto.
+    /// When to print what was blocked, or not reached. Default: auto.
     #[arg(long, value_enum, value_name = "WHEN", help_heading = "Output")]
     pub summary: Option<SummaryMode>,
 

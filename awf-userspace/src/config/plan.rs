@@ -79,7 +79,7 @@ pub enum Mode {
 /// When the summary is printed at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum SummaryMode {
-    /// If something was blocked.
+    /// If something was blocked, or allowed and not reached.
     #[default]
     Auto,
     Always,

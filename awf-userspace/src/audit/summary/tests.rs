@@ -1,6 +1,9 @@
 //! The text users see, and the bounds on what a hostile command can put into it.
 
-use super::*;
+use super::{
+    targets::{KEPT_MAX, LOOKERS_MAX, SHOWN_MAX},
+    *,
+};
 use crate::audit::{ProcessInfo, tests::denial};
 
 fn add(summary: &mut Summary, host: &str, exe: Option<&str>, allow_with: &str) {
@@ -49,6 +52,39 @@ fn quiet_when_nothing_was_blocked() {
     assert!(summary.has_findings());
 }
 
+/// Else the firewall is blamed for it.
+#[test]
+fn what_is_allowed_and_fails_is_told_and_blocks_nothing() {
+    let mut summary = Summary::default();
+    let mut failed = |host: &str, event, reason| {
+        let mut record = denial(host);
+        (record.event, record.decision, record.reason) = (event, Decision::Allow, reason);
+        summary.add(&record);
+    };
+    for _ in 0..2 {
+        failed("silent.test", EventKind::Connection, Reason::ConnectTimeout);
+    }
+    failed("expired.test", EventKind::Request, Reason::UpstreamCertificate);
+    failed("lost.test", EventKind::Dns, Reason::ResolveFailed);
+    failed("idle.test", EventKind::Connection, Reason::IdleTimeout);
+    assert!(summary.has_findings() && !summary.may_have_blocked());
+    assert_eq!(
+        summary.text(),
+        "awf-bpf: 4 allowed, 0 blocked:\n\
+         \x20 - Allowed, but not reached: silent.test:443 (connect timeout), 2 times\n\
+         \x20 - Allowed, but not reached: expired.test:443 (upstream certificate), once\n\
+         \x20 - Allowed, but not reached: lost.test:443 (resolve failed), once\n"
+    );
+    for number in 0..KEPT_MAX + 500 {
+        summary.add(&Record {
+            decision: Decision::Allow,
+            reason: Reason::ConnectFailed,
+            ..denial(&number.to_string())
+        });
+    }
+    assert_eq!(summary.unreached.rows.len(), KEPT_MAX);
+}
+
 /// Whoever loses the evidence has not proved that nothing was blocked.
 #[test]
 fn lost_evidence_may_have_been_a_refusal() {
@@ -74,7 +110,7 @@ fn the_queries_of_one_look_up_are_counted_once() {
     for pid in 0..1000 {
         look(Some(pid), "TXT");
     }
-    assert!(summary.targets.values().all(|row| row.lookups.len() <= LOOKERS_MAX));
+    assert!(summary.blocked.rows.values().all(|row| row.lookups.len() <= LOOKERS_MAX));
     assert!(summary.text().contains("a.test (not in allowlist), "), "{}", summary.text());
     // A connection is one attempt, whoever else made one.
     add(&mut summary, "b.test", Some("/usr/bin/curl"), "--allow-domains b.test");
@@ -103,13 +139,14 @@ fn requests_and_their_connection_are_not_counted_twice() {
 #[test]
 fn memory_and_text_are_bounded_and_the_rest_is_counted() {
     let mut summary = Summary::default();
-    for n in 0..TARGETS_MAX + 500 {
+    for n in 0..KEPT_MAX + 500 {
         add(&mut summary, &format!("h{n}.test"), Some("/bin/x"), &format!("--allow-domains h{n}.test"));
     }
     for n in 0..100 {
         add(&mut summary, "h0.test", Some(&format!("/bin/p{n}")), "--allow-domains h0.test");
     }
-    assert_eq!((summary.denied, summary.beyond, summary.targets.len()), (1600, 500, TARGETS_MAX));
+    let blocked = &summary.blocked;
+    assert_eq!((summary.denied, blocked.beyond, blocked.rows.len()), (1600, 500, KEPT_MAX));
     let text = summary.text();
     assert!(text.lines().count() < SHOWN_MAX + 6, "{text}");
     assert!(text.contains("h0.test:443 (not in allowlist), 101 times by p0, p1,"), "{text}");
