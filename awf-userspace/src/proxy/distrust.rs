@@ -5,7 +5,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,10 +13,11 @@ use rustls::{AlertDescription as Alert, Error};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::{SetOnce, watch},
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{deny::Refusal, entry::Entry, measured::Measured, replay::Replay};
+use super::{connection::stopped, deny::Refusal, entry::Entry, measured::Measured, replay::Replay};
 use crate::{
     audit::Decision,
     policy::{Denied, Reason},
@@ -65,9 +66,14 @@ fn name(alert: Alert) -> Option<&'static str> {
 
 /// Whether the command said anything inside of its TLS, or left.
 #[derive(Debug, Default)]
-pub(super) struct FirstWord(OnceLock<Option<&'static str>>);
+pub(super) struct FirstWord(SetOnce<Option<&'static str>>);
 
 impl FirstWord {
+    /// Waits until it said something or left.
+    async fn heard(&self) {
+        self.0.wait().await;
+    }
+
     fn read(&self, read: &io::Result<()>, bytes: usize) {
         let _ = match read {
             Ok(()) if bytes > 0 => self.0.set(None),
@@ -81,6 +87,15 @@ impl FirstWord {
         if is_gone(error) && self.0.get().is_none() {
             let _ = self.0.set(Some(CLOSED));
         }
+    }
+}
+
+/// Waits for the stop, and for the first `word` of TLS that ends here. Who did not like what it was shown has left without
+/// one, and stopped is when the command has ended: that it left may be unread still. [`super::Limits::drain`] is the bound.
+pub(super) async fn stopped_and_heard(stop: &mut watch::Receiver<bool>, word: Option<&FirstWord>) {
+    stopped(stop).await;
+    if let Some(word) = word {
+        word.heard().await;
     }
 }
 

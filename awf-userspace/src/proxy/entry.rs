@@ -11,7 +11,7 @@ use super::{
     Owner,
     activity::Traffic,
     context::{Context, Rules, denied},
-    distrust::Unheard,
+    distrust::{FirstWord, Unheard},
     seat::Permit,
 };
 use crate::{
@@ -159,6 +159,11 @@ impl Entry {
     /// Set, it is why this connection and what is going on there ended.
     pub(super) fn ended(&self) -> Arc<OnceLock<Reason>> {
         Arc::clone(&self.ended)
+    }
+
+    /// Of TLS that ends here: what the command first says in it.
+    pub(super) fn first_word(&self) -> Option<Arc<FirstWord>> {
+        self.unheard.as_ref().map(|unheard| Arc::clone(&unheard.word))
     }
 
     /// The connection goes on as this request, and ends with it.

@@ -11,7 +11,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{
-    connection::{Link, Tunnel, stopped},
+    connection::{Link, Tunnel},
+    distrust::stopped_and_heard,
     entry::Entry,
     exchange::Kept,
     flow::LARGE,
@@ -54,6 +55,7 @@ pub(super) async fn serve(
     kept: Option<Kept>,
 ) -> Option<Next> {
     let limits = Arc::clone(&link.context.limits);
+    let word = entry.first_word();
     let forward = Arc::new(Forward::new(link.clone(), mode, entry, kept));
     let finding = Arc::clone(forward.finding());
     let head = limits.head;
@@ -77,7 +79,7 @@ pub(super) async fn serve(
     let mut stop = link.stop.clone();
     let served = tokio::select! {
         served = &mut connection => served,
-        () = stopped(&mut stop) => {
+        () = stopped_and_heard(&mut stop, word.as_deref()) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

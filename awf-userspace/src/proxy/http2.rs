@@ -19,16 +19,8 @@ use tokio::{
 };
 
 use super::{
-    Limits,
-    connection::{Link, stopped},
-    context::denied,
-    entry::Entry,
-    judge::Mode,
-    multiplex::Upstreams,
-    replay::Replay,
-    streams::Streams,
-    tunnel::Leg,
-    wire::Wire,
+    Limits, connection::Link, context::denied, distrust::stopped_and_heard, entry::Entry, judge::Mode,
+    multiplex::Upstreams, replay::Replay, streams::Streams, tunnel::Leg, wire::Wire,
 };
 use crate::policy::{Denied, Reason};
 
@@ -93,6 +85,7 @@ pub(super) async fn serve(
     let windows = if large.is_ok() { LARGE } else { SMALL };
     let (tasks, mut begun) = unbounded_channel();
     let tasks = Inline(tasks);
+    let word = entry.first_word();
     let streams = Streams::new(link.clone(), mode, entry, upstreams, (windows, tasks.clone()));
     let streams = Arc::new(streams);
     let service = service_fn({
@@ -112,7 +105,7 @@ pub(super) async fn serve(
     let mut stop = link.stop.clone();
     let mut leaving = pin!(async {
         tokio::select! {
-            () = stopped(&mut stop) => {}
+            () = stopped_and_heard(&mut stop, word.as_deref()) => {}
             () = unused_for(&streams, link.context.limits.keep_alive) => {}
         }
     });

@@ -245,6 +245,23 @@ async fn a_client_that_leaves_before_its_first_word_is_told_apart() {
     }
 }
 
+/// The run ends with the program that left: what it left unread is read.
+#[tokio::test]
+async fn a_client_that_leaves_with_the_run_is_told_apart() {
+    for round in 0..20 {
+        let alpn: &[&[u8]] = if round % 2 == 0 { &[] } else { &[b"h2"] };
+        let (pki, (server, port)) = (Pki::new(), listener().await);
+        let lab = lab(port, &["https://allowed.test:$P"], &pki, Scope::All).await;
+        let stream = lab.transparent(port).await;
+        let command = connect(stream, "allowed.test", alpn, &pki.run);
+        let origin = async { serve(accept(&server).await, "allowed.test", alpn, &pki.servers).await };
+        let (client, _origin) = tokio::join!(command, origin);
+        drop(client.unwrap());
+        lab.proxy.stop();
+        assert_eq!(lab.record().await.tls_alert, Some("closed"), "round {round}");
+    }
+}
+
 #[tokio::test]
 async fn the_request_inside_names_whom_the_tls_is_for() {
     for request in [
