@@ -250,7 +250,8 @@ pub(super) async fn send(
             },
         }
     }
-    let mut fresh = Kept::to(link, place, entry).await?;
+    // Freed once it is there: a request spends its life waiting for the answer.
+    let mut fresh = Box::pin(Kept::to(link, place, entry)).await?;
     fresh.prepare(&mut request, route, entry);
     link.flow.expect_answer();
     let sent = fresh.sender.send_request(request).await;

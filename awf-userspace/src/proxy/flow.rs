@@ -100,12 +100,12 @@ impl Flow {
         if head { SMALL } else { self.piece.load(Relaxed) }
     }
 
-    /// Ready once another piece may be taken.
+    /// Ready once another piece may be taken. Of what is held a large part may be buffers that are not full.
     pub(super) fn poll_room(&self, way: Way, cx: &Context<'_>) -> Poll<()> {
         let pace = self.pace(way);
         let is_room = || {
             let (held, piece) = (pace.held.load(Relaxed), self.piece.load(Relaxed));
-            held == 0 || (piece > SMALL && held < piece)
+            held == 0 || (piece > SMALL && held < piece / 2)
         };
         if is_room() {
             return Poll::Ready(());
@@ -226,7 +226,9 @@ mod tests {
         assert_eq!((one.piece(Way::Up), one.piece(Way::Down)), (LARGE, SMALL));
         one.answered();
         assert!(is_room(&one, Way::Down));
-        one.took(Way::Down, LARGE, 2 * BULK);
+        one.took(Way::Down, LARGE / 2 - 2 * SMALL - 1, 2 * BULK);
+        assert!(is_room(&one, Way::Down));
+        one.took(Way::Down, 1, 2 * BULK);
         assert!(!is_room(&one, Way::Down));
         drop(one);
         two.took(Way::Down, 1, 3 * BULK);

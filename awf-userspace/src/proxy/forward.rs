@@ -2,6 +2,7 @@
 //! connection comes through here by itself.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -206,7 +207,8 @@ impl Forward {
         let flow = Some(&self.link.flow);
         let body = body.take().map_or_else(Passing::empty, |body| Passing::up(body, &entry.traffic, flow));
         let mut kept = self.kept.lock().await;
-        let sending = exchange::send(&self.link, &mut kept, &route, head.map(|()| body), entry);
+        // Pinned here: select! would hold it twice.
+        let sending = pin!(exchange::send(&self.link, &mut kept, &route, head.map(|()| body), entry));
         let sent = tokio::select! {
             sent = sending => sent,
             reason = self.link.activity.expired(Duration::ZERO) => Err(expired(reason, &host)),

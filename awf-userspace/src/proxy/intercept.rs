@@ -154,8 +154,36 @@ pub(super) async fn serve(
     client: Leg,
     place: Place,
     opened: Result<(Route, TcpStream), Refusal>,
-    mut entry: Entry,
+    entry: Entry,
 ) -> Option<Tunnel> {
+    // What it takes to get there is freed before the conversation, in which a connection spends its life.
+    let shaken = Box::pin(shake_hands(link, client, place, opened, entry)).await?;
+    let Shaken { link, client, mode, server, spoken, entry } = shaken;
+    match (server, spoken) {
+        (Some(server), None) => Box::pin(unnamed(&link, client, mode, server, entry)).await,
+        (server, spoken) => inside(&link, client, mode, server, spoken.unwrap_or(Alpn::Http1), entry).await,
+    }
+}
+
+/// What both handshakes came to.
+struct Shaken {
+    link: Link,
+    client: Leg<Wire>,
+    mode: Mode,
+    server: Option<(Route, Wire)>,
+    /// `None`: any protocol may be, and none was named.
+    spoken: Option<Alpn>,
+    entry: Entry,
+}
+
+/// Both handshakes; `None` when there is nothing to serve.
+async fn shake_hands(
+    link: &Link,
+    client: Leg,
+    place: Place,
+    opened: Result<(Route, TcpStream), Refusal>,
+    mut entry: Entry,
+) -> Option<Shaken> {
     let interception = link.context.interception.clone()?;
     if let (Some(met), Some(owner)) = (&interception.met, &link.peer.owner) {
         met(owner);
@@ -203,12 +231,8 @@ pub(super) async fn serve(
     entry.unheard = Some(Box::new(Unheard { word: Arc::clone(&word), refusal: refusal.clone() }));
     let mode = Mode::Secure { place, refusal };
     let client = Leg::new(Wire::served(stream, word));
-    match server {
-        Some(server) if any && offered == Alpn::None && !server.0.urls => {
-            unnamed(&link, client, mode, server, entry).await
-        }
-        server => inside(&link, client, mode, server, spoken, entry).await,
-    }
+    let unnamed = any && offered == Alpn::None && server.as_ref().is_some_and(|(route, _)| !route.urls);
+    Some(Shaken { link, client, mode, server, spoken: (!unnamed).then_some(spoken), entry })
 }
 
 /// The command's socket, beneath its TLS.
@@ -346,18 +370,18 @@ fn offered<'a>(alpn: Option<impl Iterator<Item = &'a [u8]>>) -> Option<Alpn> {
 }
 
 /// The command did not shake hands.
-fn broken(error: &io::Error, refusal: Option<&Refusal>, entry: Entry) -> Option<Tunnel> {
+fn broken(error: &io::Error, refusal: Option<&Refusal>, entry: Entry) -> Option<Shaken> {
     let reason = if Crowded::is(error) { Reason::LimitExceeded } else { Reason::Malformed };
     unshaken(denied(reason, format!("the TLS handshake: {error}")), refusal, entry)
 }
 
-fn late(time: Duration, refusal: Option<&Refusal>, entry: Entry) -> Option<Tunnel> {
+fn late(time: Duration, refusal: Option<&Refusal>, entry: Entry) -> Option<Shaken> {
     let message = format!("the TLS handshake was not done within {time:?}");
     unshaken(denied(Reason::HeadTimeout, message), refusal, entry)
 }
 
 /// What the policy said of its host counts for more.
-fn unshaken(denied: Denied, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Tunnel> {
+fn unshaken(denied: Denied, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Shaken> {
     match refusal.filter(|refusal| refusal.decision == Decision::Deny) {
         Some(refusal) => refusal.note(&mut entry),
         None => entry.deny(&denied),
@@ -366,7 +390,7 @@ fn unshaken(denied: Denied, refusal: Option<&Refusal>, mut entry: Entry) -> Opti
 }
 
 /// The command did not take our certificate, or broke off.
-fn distrusted(error: &io::Error, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Tunnel> {
+fn distrusted(error: &io::Error, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Shaken> {
     match distrust::parting(error) {
         Some(how) => distrust::note(how, false, refusal, &mut entry),
         None => return broken(error, refusal, entry),

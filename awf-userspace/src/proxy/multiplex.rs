@@ -71,7 +71,8 @@ impl Upstreams {
         let slot = self.slot(route);
         let mut again = true;
         loop {
-            let mut shared = connected(link, windows, &slot, route, entry).await?;
+            // Freed once it is there: a request spends its life waiting for the answer.
+            let mut shared = Box::pin(connected(link, windows, &slot, route, entry)).await?;
             entry.record.ip = shared.ip;
             entry.record.via.clone_from(&shared.via);
             match shared.sender.try_send_request(request).await {

@@ -1,6 +1,7 @@
 //! The requests of one HTTP/2 connection, many at once: each is judged by itself, as those of HTTP/1 are.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -112,10 +113,13 @@ impl Streams {
     ) -> Result<Response<Incoming>, Refusal> {
         let (Judged { host, route }, head) = self.judged(parts, entry)?;
         let head = head.map(|()| Passing::up(body, &entry.traffic, None));
-        let sending = self.upstreams.send(&self.link, self.windows, &route, head, entry);
-        let response = tokio::select! {
-            sent = sending => sent?,
-            reason = self.link.activity.expired(Duration::ZERO) => return Err(expired(reason, &host)),
+        let response = {
+            // Pinned here: select! would hold it twice.
+            let sending = pin!(self.upstreams.send(&self.link, self.windows, &route, head, entry));
+            tokio::select! {
+                sent = sending => sent?,
+                reason = self.link.activity.expired(Duration::ZERO) => return Err(expired(reason, &host)),
+            }
         };
         self.make_room(response.headers(), entry)?;
         Ok(response)
