@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 
 use super::{
     ConfigError, ConfigErrors, Deadlines, ExecArgs, HookSettings, Inputs, LogLevel, Notice, PolicyArgs,
-    TlsMode, file, name_servers, rules, upstream, upstream::ProxyText,
+    TlsMode, file, name_servers, outbound_args::OutboundArgs, rules, upstream,
 };
 use crate::{audit::Invoker, policy::Policy, resolve::NameServer, upstream_proxy::UpstreamProxies};
 
@@ -30,30 +30,8 @@ pub struct AttachArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
 
-    /// As in exec.
-    #[arg(long, value_name = "LIST", help_heading = "Policy")]
-    pub dns_servers: Vec<String>,
-
-    /// As in exec.
-    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "https://dns.google/dns-query",
-        help_heading = "Policy")]
-    pub dns_over_https: Option<String>,
-
-    /// As in exec.
-    #[arg(long, value_name = "NAME=TIME[,...]", help_heading = "Policy")]
-    pub deadline: Vec<String>,
-
-    /// As in exec.
-    #[arg(long, value_name = "URL", help_heading = "Policy")]
-    pub upstream_proxy: Option<ProxyText>,
-
-    /// As in exec.
-    #[arg(long, value_name = "LIST", help_heading = "Policy")]
-    pub upstream_no_proxy: Vec<String>,
-
-    /// As in exec.
-    #[arg(long, value_name = "FILE", help_heading = "Policy")]
-    pub upstream_proxy_auth_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub outbound: OutboundArgs,
 
     /// Let sockets go on that the processes had before. What they send and receive passes the firewall by.
     #[arg(long, help_heading = "Target")]
@@ -116,16 +94,7 @@ fn pid(text: &str) -> Result<u32, &'static str> {
 impl AttachArgs {
     /// The same words as `exec`'s.
     fn as_exec(&self) -> ExecArgs {
-        ExecArgs {
-            policy: self.policy.clone(),
-            dns_servers: self.dns_servers.clone(),
-            dns_over_https: self.dns_over_https.clone(),
-            deadline: self.deadline.clone(),
-            upstream_proxy: self.upstream_proxy.clone(),
-            upstream_no_proxy: self.upstream_no_proxy.clone(),
-            upstream_proxy_auth_file: self.upstream_proxy_auth_file.clone(),
-            ..ExecArgs::default()
-        }
+        ExecArgs { policy: self.policy.clone(), outbound: self.outbound.clone(), ..ExecArgs::default() }
     }
 
     /// Reads what they name.
@@ -169,7 +138,7 @@ pub fn resolve_attach(args: &AttachArgs, inputs: &Inputs) -> Result<ResolvedAtta
         },
         policy,
         name_servers: name_servers::servers(&exec, &config, &mut errors),
-        deadlines: Deadlines::read(&exec.deadline, &mut errors),
+        deadlines: Deadlines::read(&exec.outbound.deadline, &mut errors),
         upstream_proxies: upstream::proxies(&exec, inputs, &mut errors, &mut notices),
         audit_dir: args.audit_dir.as_ref().or(exec.audit_dir.as_ref()).cloned(),
         invoker: id_of("SUDO_UID").zip(id_of("SUDO_GID")).map(|(uid, gid)| Invoker { uid, gid }),

@@ -53,7 +53,7 @@ impl Inputs {
         inputs.env = env::vars_os().collect();
         inputs.terminal =
             io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal();
-        let more = args.env_file.iter().chain(&args.upstream_proxy_auth_file).chain(&args.ca_cert);
+        let more = args.env_file.iter().chain(&args.outbound.upstream_proxy_auth_file).chain(&args.ca_cert);
         inputs.files.extend(more.map(|path| (path.clone(), read(path))));
         inputs.ca_key = args.ca_key.as_deref().map(read_secret);
         if inputs.var("SUDO_UID").is_some() {

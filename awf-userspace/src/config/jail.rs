@@ -136,7 +136,7 @@ pub(super) fn plan(
         .extend(cargo_homes.iter().flat_map(|dir| ["credentials", "credentials.toml"].map(|f| dir.join(f))));
     let runner = runner::of(inputs);
     secrets.extend(runner.secrets);
-    secrets.extend(args.upstream_proxy_auth_file.iter().chain(&args.ca_key).cloned());
+    secrets.extend(args.outbound.upstream_proxy_auth_file.iter().chain(&args.ca_key).cloned());
     JailPlan {
         chroot,
         mounts,

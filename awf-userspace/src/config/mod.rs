@@ -20,6 +20,7 @@ mod inputs;
 mod jail;
 mod lists;
 mod name_servers;
+mod outbound_args;
 mod plan;
 mod policy_args;
 mod resolve;

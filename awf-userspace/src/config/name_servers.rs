@@ -21,9 +21,11 @@ pub(super) fn servers(
     config: &ConfigFile,
     errors: &mut Vec<ConfigError>,
 ) -> Option<Vec<NameServer>> {
-    let texts = args.dns_servers.iter().flat_map(|value| value.split(',')).map(str::trim);
+    let texts = args.outbound.dns_servers.iter().flat_map(|value| value.split(',')).map(str::trim);
     let mut servers = Vec::new();
-    for empty in args.dns_servers.iter().filter(|value| lists::items(value.split(',')).next().is_none()) {
+    for empty in
+        args.outbound.dns_servers.iter().filter(|value| lists::items(value.split(',')).next().is_none())
+    {
         let why = "names no server; leave the flag out for those of the host".to_owned();
         errors.push(ConfigError::DnsServer { flag: "--dns-servers", text: empty.clone(), why });
     }
@@ -36,7 +38,7 @@ pub(super) fn servers(
         }
     }
     servers.extend(written(config, errors));
-    if let Some(url) = &args.dns_over_https {
+    if let Some(url) = &args.outbound.dns_over_https {
         let text = url.trim();
         let flag = "--dns-over-https";
         match parse(text) {

@@ -51,7 +51,7 @@ pub(super) fn resolve_words(
         memory_limit: args.memory_limit.as_deref().and_then(|text| keep(values::memory(text), &mut errors)),
         pids_limit: args.pids_limit.as_deref().and_then(|text| keep(values::pids(text), &mut errors)),
         dns_servers: name_servers::servers(args, config, &mut errors),
-        deadlines: Deadlines::read(&args.deadline, &mut errors),
+        deadlines: Deadlines::read(&args.outbound.deadline, &mut errors),
         upstream_proxies: upstream::proxies(args, inputs, &mut errors, &mut notices),
         tls: tls::plan(args, inputs, &mut errors),
         audit_dir: args.audit_dir.as_ref().or(args.proxy_logs_dir.as_ref()).cloned(),

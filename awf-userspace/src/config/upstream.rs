@@ -41,7 +41,7 @@ pub(super) fn proxies(
     notices: &mut Vec<Notice>,
 ) -> UpstreamProxies {
     let before = errors.len();
-    let (mut http, mut tunnel) = match &args.upstream_proxy {
+    let (mut http, mut tunnel) = match &args.outbound.upstream_proxy {
         Some(text) => {
             let found = flag(&text.0, errors);
             (found.clone(), found)
@@ -109,7 +109,7 @@ fn credentials(
     proxies: [&mut Option<Found>; 2],
     errors: &mut Vec<ConfigError>,
 ) {
-    let Some(path) = &args.upstream_proxy_auth_file else { return };
+    let Some(path) = &args.outbound.upstream_proxy_auth_file else { return };
     let mut found: Vec<_> = proxies.into_iter().flatten().map(|(proxy, _)| proxy).collect();
     if found.is_empty() {
         let why = "there is no upstream proxy to use it for; leave it out, or name one with --upstream-proxy";
@@ -137,8 +137,8 @@ fn bypass(
     errors: &mut Vec<ConfigError>,
     notices: &mut Vec<Notice>,
 ) -> Bypass {
-    if !args.upstream_no_proxy.is_empty() {
-        let (bypass, wrong) = Bypass::parse(&args.upstream_no_proxy.join(","));
+    if !args.outbound.upstream_no_proxy.is_empty() {
+        let (bypass, wrong) = Bypass::parse(&args.outbound.upstream_no_proxy.join(","));
         errors.extend(wrong.into_iter().map(ConfigError::UpstreamNoProxy));
         return bypass;
     }

@@ -16,11 +16,11 @@ pub(in crate::config) fn merged(args: &ExecArgs, file: &ConfigFile) -> ExecArgs 
     args.tls_exclude.extend(texts(file, "tls.exclude"));
     one(&mut args.ca_cert, file.paths("tls.ca_cert").next());
     one(&mut args.ca_key, file.paths("tls.ca_key").next());
-    first(&mut args.deadline, texts(file, "deadline"));
-    one(&mut args.dns_over_https, text(file, "dns_over_https"));
-    one(&mut args.upstream_proxy, text(file, "upstream_proxy").and_then(|text| text.parse().ok()));
-    args.upstream_no_proxy.extend(texts(file, "upstream_no_proxy"));
-    one(&mut args.upstream_proxy_auth_file, file.paths("upstream_proxy_auth_file").next());
+    first(&mut args.outbound.deadline, texts(file, "deadline"));
+    one(&mut args.outbound.dns_over_https, text(file, "dns_over_https"));
+    one(&mut args.outbound.upstream_proxy, text(file, "upstream_proxy").and_then(|text| text.parse().ok()));
+    args.outbound.upstream_no_proxy.extend(texts(file, "upstream_no_proxy"));
+    one(&mut args.outbound.upstream_proxy_auth_file, file.paths("upstream_proxy_auth_file").next());
     args.policy.enable_host_access |= file.is("enable_host_access").unwrap_or_default();
     args.mount.extend(words(file, "filesystem.mount"));
     args.share_tmp |= file.is("filesystem.share_tmp").unwrap_or_default();
