@@ -22,6 +22,54 @@ fn the_machine_looks_the_same() {
     }
 }
 
+/// Many ask for what this host has an address of its own for (`AI_ADDRCONFIG`), some for one family: 127.0.0.1 and ::1
+/// count for nothing there.
+#[test]
+fn names_are_resolved_for_who_asks_for_families_that_this_host_has() {
+    let lab = Lab::new();
+    let script = "python3 -c '
+import socket as s
+for name in \"allowed.test\", \"v4only.test\", \"v6only.test\":
+    for family in s.AF_UNSPEC, s.AF_INET, s.AF_INET6:
+        try: print(name, sorted({i[4][0] for i in s.getaddrinfo(name, 443, family, s.SOCK_STREAM, 0, s.AI_ADDRCONFIG)}))
+        except s.gaierror as e: print(name, family, e.errno)'";
+    let names = "allowed.test,v4only.test,v6only.test";
+    let outside = lab.bare().sh(script).ok().stdout();
+    assert!(outside.contains("allowed.test ['203.0.113.10']\nallowed.test ['2001:db8:"), "{outside}");
+    lab.awf().allow(names).sh(script).ok().stdout_is(&outside);
+    lab.awf().allow(names).no_proxy_env().machine_files().sh(script).ok().stdout_is(&outside);
+}
+
+/// Of the addresses that are there for that one is loopback; from and to the other nothing is carried.
+#[test]
+fn the_addresses_that_show_a_network_lead_nowhere() {
+    let lab = Lab::new();
+    let script =
+        "ip -o addr | awk '{print $2, $4}'; ip -4 route; ip -6 route | awk '{print $1, $3}'; python3 -c '
+import socket as s
+own = \"fd61:7766:6270:6601::1\"
+server = s.create_server((own, 8000), family=s.AF_INET6)
+server.settimeout(1)
+def tell(what):
+    try: print(what())
+    except OSError as e: print(type(e).__name__)
+def say(kind, source, to):
+    with s.socket(s.AF_INET6, kind) as one:
+        one.settimeout(1); one.bind((source, 0)); one.connect(to); one.send(b\"x\"); return one.recv(9)
+tell(lambda: say(s.SOCK_STREAM, \"::\", (own, 8000)))
+tell(lambda: say(s.SOCK_STREAM, own, (own, 8000)))
+tell(lambda: say(s.SOCK_STREAM, own, (\"2001:db8:2::10\", 443)))
+tell(lambda: say(s.SOCK_DGRAM, own, (\"::1\", 9)))
+tell(lambda: say(s.SOCK_DGRAM, own, (\"2001:db8:2::10\", 443)))
+tell(server.accept)'";
+    let out = lab.awf().no_proxy_env().allow("allowed.test").sh(script);
+    out.ok().stdout_is(
+        "lo 127.0.0.1/8\nlo 127.0.0.2/32\nlo fd61:7766:6270:6601::1/128\nlo ::1/128\nfd61:7766:6270:6601::1 lo\n\
+         ConnectionResetError\nTimeoutError\nTimeoutError\nPermissionError\nOSError\nTimeoutError\n",
+    );
+    lab.assert_not_dialled("allowed.test");
+}
+
 #[test]
 fn ordinary_tools_work() {
     for program in ["lsof", "top", "ps", "free"] {

@@ -21,7 +21,7 @@ use super::DoctorError;
 use crate::{
     ca::{Authority, Leaves},
     policy::Host,
-    sys::{birth, namespace},
+    sys::{loopback, namespace},
 };
 
 /// The longest head that is read.
@@ -39,7 +39,7 @@ impl Origin {
     /// Moves this thread, and what it starts from now on, into a network with nothing but loopback, and serves there.
     pub(super) fn start() -> Result<Self, DoctorError> {
         namespace::unshare(UnshareFlags::NEWNET).map_err(DoctorError::Network)?;
-        birth::loopback_up().map_err(|e| DoctorError::Network(e.into()))?;
+        loopback::up().map_err(|e| DoctorError::Network(e.into()))?;
         let authority = Arc::new(Authority::new("doctor", None)?);
         let leaves = Arc::new(Leaves::new(Arc::clone(&authority))?);
         let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DoctorError::Listen)?;

@@ -35,6 +35,7 @@ fn step_name(step: Step) -> &'static str {
     match step {
         Step::OpenNamespace => "opening /proc/self/ns/net (is /proc mounted?)",
         Step::LoopbackUp => "bringing lo up",
+        Step::Addresses => "giving lo addresses",
         Step::ProxySocket => "making the proxy's listening sockets",
         Step::DnsSocket => "making the DNS stub's sockets",
         Step::None | Step::Died => "the process that makes the sockets died",

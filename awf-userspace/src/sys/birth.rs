@@ -18,6 +18,8 @@ use rustix::{
     process::{Pid, WaitOptions, waitpid},
 };
 
+use super::loopback;
+
 /// How often a port that is free on IPv4 but not on IPv6 is given up for another one.
 const PORT_TRIES: usize = 32;
 /// Pending connections; the kernel caps it at net.core.somaxconn.
@@ -27,7 +29,7 @@ const NO_FD: RawFd = -1;
 /// What is to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
-    /// Whether the child gets a network namespace of its own, with `lo` up.
+    /// Whether the child gets a network namespace of its own, with `lo` up and [`loopback::ADDRESSES`].
     pub own_netns: bool,
     /// 0: any that is free for all sockets of its kind.
     pub proxy_port: u16,
@@ -44,6 +46,7 @@ pub enum Step {
     ProxySocket = 3,
     DnsSocket = 4,
     Died = 5,
+    Addresses = 6,
 }
 
 /// What the child made; close-on-exec and non-blocking. IPv6 sockets are absent where the kernel has no IPv6.
@@ -121,7 +124,8 @@ impl Birth {
         let read = rustix::io::read(&self.pipe, &mut bytes).map_err(died)?;
         let message: Message = super::pod::read(&bytes[..read]).ok_or_else(|| died(Errno::PIPE))?;
         if message.step != Step::None as i32 {
-            let steps = [Step::OpenNamespace, Step::LoopbackUp, Step::ProxySocket, Step::DnsSocket];
+            let steps =
+                [Step::OpenNamespace, Step::LoopbackUp, Step::ProxySocket, Step::DnsSocket, Step::Addresses];
             let step = steps.into_iter().find(|s| *s as i32 == message.step).unwrap_or(Step::Died);
             return Err((step, io::Error::from_raw_os_error(message.errno)));
         }
@@ -165,7 +169,8 @@ fn make(order: Order) -> Result<Message, (Step, Errno)> {
         .map_err(|e| (Step::OpenNamespace, e))?
         .into_raw_fd();
     if order.own_netns {
-        loopback_up().map_err(|e| (Step::LoopbackUp, e))?;
+        loopback::up().map_err(|e| (Step::LoopbackUp, e))?;
+        loopback::add_addresses().map_err(|e| (Step::Addresses, e))?;
     }
     let tcp = [Kind::Tcp];
     let [proxy, _] = family_pairs(order.proxy_port, &tcp).map_err(|e| (Step::ProxySocket, e))?;
@@ -243,37 +248,6 @@ fn listener(kind: Kind, v6: bool, port: u16) -> Result<Option<OwnedFd>, Errno> {
         rustix::net::listen(&socket, BACKLOG)?;
     }
     Ok(Some(socket))
-}
-
-/// Brings `lo` of this network up, which gives it 127.0.0.1/8 and `::1`.
-///
-/// # Errors
-/// When that is not allowed, or there is no `lo`.
-pub fn loopback_up() -> Result<(), Errno> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        Some(ipproto::UDP),
-    )?;
-    // A host that turned IPv6 off for new interfaces did not mean the command's private loopback.
-    if let Ok(off) = rustix::fs::open(
-        c"/proc/sys/net/ipv6/conf/lo/disable_ipv6",
-        OFlags::WRONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) {
-        let _ = rustix::io::write(&off, b"0");
-    }
-    // SAFETY: ifreq is plain data, for which zero is valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name[0] = b'l' as libc::c_char;
-    request.ifr_name[1] = b'o' as libc::c_char;
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
-    // SAFETY: SIOCSIFFLAGS reads an ifreq with a NUL-terminated name.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
-        0 => Ok(()),
-        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)),
-    }
 }
 
 /// `SO_NETNS_COOKIE` of a socket (Linux 5.14).

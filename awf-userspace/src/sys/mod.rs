@@ -11,6 +11,8 @@ pub mod fork;
 pub mod ifaddrs;
 pub mod inherit;
 pub mod landlock;
+#[cfg(not(awf_fuzz))]
+pub mod loopback;
 pub mod mount_attr;
 pub mod namespace;
 #[cfg(not(awf_fuzz))]
