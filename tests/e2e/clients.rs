@@ -118,6 +118,16 @@ fn wget() {
     Client::new(|_, host| strings(["wget", "-nv", "-O-", "--tries=1", &format!("https://{host}/")])).check();
 }
 
+/// Asks for IPv6 addresses only where there is one that is not loopback, and sends no Host with CONNECT.
+#[test]
+fn lftp() {
+    let fetch = |_: &Lab, host: &str| {
+        let script = format!("set net:max-retries 1; set net:timeout 10; cat https://{host}/");
+        strings(["lftp", "-c", &script])
+    };
+    Client::new(fetch).check();
+}
+
 #[test]
 fn git_clone() {
     let fetch = |_: &Lab, host: &str| {

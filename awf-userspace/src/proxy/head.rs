@@ -111,7 +111,7 @@ fn parse(head: &[u8]) -> Result<Framing, HeadError> {
         return Err(HeadError::Fragment);
     }
     let headers = Headers(request.headers);
-    headers.check_host(version)?;
+    headers.check_host(version, method)?;
     let body = headers.body(version)?;
     let tunnel = method == "CONNECT" || headers.is_websocket(method, version);
     match body {
@@ -128,9 +128,10 @@ impl<'a> Headers<'a> {
         self.0.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value)
     }
 
-    fn check_host(&self, version: u8) -> Result<(), HeadError> {
+    /// lftp sends none with CONNECT, whose target says it; what is inside the tunnel is judged by itself.
+    fn check_host(&self, version: u8, method: &str) -> Result<(), HeadError> {
         match self.all("host").count() {
-            0 if version == 1 => Err(HeadError::NoHost),
+            0 if version == 1 && method != "CONNECT" => Err(HeadError::NoHost),
             0 | 1 => Ok(()),
             _ => Err(HeadError::Hosts),
         }
@@ -255,6 +256,13 @@ mod tests {
         }
         assert_eq!(whole("GET / HTTP/1.1\r\n\r\n"), Err(HeadError::NoHost));
         assert!(whole("GET / HTTP/1.0\r\n\r\n").unwrap().is_some());
+        for connect in ["CONNECT a.test:443 HTTP/1.1\r\n\r\n", "CONNECT a.test:443 HTTP/1.0\r\n\r\n"] {
+            assert!(whole(connect).unwrap().is_some(), "{connect:?}");
+        }
+        assert_eq!(
+            whole("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nHost: b.test:443\r\n\r\n"),
+            Err(HeadError::Hosts)
+        );
         assert_eq!(
             whole("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
             Err(HeadError::Coding),

@@ -44,6 +44,8 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("golang-go", Sign::Program("go")),
     ("iproute2", Sign::Program("ip")),
     ("less", Sign::Program("less")),
+    ("lftp", Sign::Program("lftp")),
+    ("liblwp-protocol-https-perl", Sign::File("/usr/share/perl5/LWP/Protocol/https.pm")),
     ("libnss3-tools", Sign::Program("certutil")),
     ("lsof", Sign::Program("lsof")),
     ("make", Sign::Program("make")),

@@ -68,7 +68,7 @@ pub(in crate::proxy) fn head(bytes: &[u8]) -> Result<RequestHead> {
         headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
     };
     let host = match all("host")[..] {
-        [] if minor == 0 => None,
+        [] if minor == 0 || method == "CONNECT" => None,
         [host] => Some(host.to_owned()),
         _ => return Err("not one Host".into()),
     };
