@@ -54,11 +54,14 @@ pub const PROGRAMS: &[Program] = &[
     program("gsutil", &["gsutil"], &["HTTPLIB2_CA_CERTS"], false, &[]),
     program("conda", &["conda", "mamba"], &["CONDA_SSL_VERIFY", "REQUESTS_CA_BUNDLE"], false, &[]),
     interpreter("python", &["python"], &["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"], true, &[]),
-    program("uv", &["uv", "uvx"], &["SSL_CERT_FILE"], false, &[]),
-    program("npm", &["npm", "npm-cli", "npx", "npx-cli", "pnpm"], &["npm_config_cafile", "NODE_EXTRA_CA_CERTS"], false, &["--cafile", "--ca"]),
+    program("uv", &["uv", "uvx"], &["SSL_CERT_FILE", "SSL_CERT_DIR"], false, &[]),
+    program("npm", &["npm", "npm-cli", "npx", "npx-cli"], &["npm_config_cafile", "NODE_EXTRA_CA_CERTS"], false, &["--cafile", "--ca"]),
+    // Once a script for node (9), which reads the first; now a program of its own (12), which reads the others.
+    program("pnpm", &["pnpm", "pnpx", "pn", "pnx"], &["npm_config_cafile", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"], false, &["--cafile", "--ca"]),
     program("yarn", &["yarn", "yarnpkg"], &["YARN_HTTPS_CA_FILE_PATH", "npm_config_cafile", "NODE_EXTRA_CA_CERTS"], false, &["--cafile"]),
     interpreter("node", &["node", "nodejs", "electron"], &["NODE_EXTRA_CA_CERTS"], false, &["--use-openssl-ca"]),
-    interpreter("bun", &["bun"], &["NODE_EXTRA_CA_CERTS"], false, &[]),
+    // The machine's files, too, but only of late.
+    interpreter("bun", &["bun"], &["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"], false, &[]),
     interpreter("deno", &["deno"], &["DENO_CERT"], false, &["--cert"]),
     interpreter("java", &["java", "javaw"], &[], true, &["-Djavax.net.ssl.trustStore"]),
     program("go", &["go"], &["SSL_CERT_FILE", "SSL_CERT_DIR"], true, &[]),
@@ -72,6 +75,10 @@ pub const PROGRAMS: &[Program] = &[
     interpreter("dotnet", &["dotnet"], &["SSL_CERT_FILE", "SSL_CERT_DIR"], true, &[]),
     interpreter("julia", &["julia"], &["JULIA_SSL_CA_ROOTS_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"], true, &[]),
     program("mix", &["mix"], &["HEX_CACERTS_PATH"], true, &[]),
+    program("claude", &["claude"], &["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"], true, &[]),
+    program("codex", &["codex"], &["SSL_CERT_FILE", "SSL_CERT_DIR"], true, &[]),
+    program("copilot", &["copilot"], &["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"], true, &[]),
+    program("opencode", &["opencode"], &["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"], true, &[]),
     program("chromium", &["chromium", "chromium-browser", "chrome", "google-chrome", "google-chrome-stable", "headless_shell", "chrome-headless-shell", "chromium-headless-shell", "msedge", "brave"], &[], false, &[]),
     program("firefox", &["firefox", "firefox-bin", "firefox-esr"], &[], false, &[]),
 ];
@@ -100,8 +107,10 @@ pub fn program_of(process: &ProcessInfo) -> Option<&'static Program> {
 fn stem(path: &str) -> &str {
     let file = path.rsplit('/').next().unwrap_or(path);
     let file = file.strip_suffix(" (deleted)").unwrap_or(file);
-    let file =
-        [".js", ".cjs", ".mjs", ".py", ".rb"].iter().find_map(|end| file.strip_suffix(end)).unwrap_or(file);
+    let file = [".js", ".cjs", ".mjs", ".py", ".rb", ".exe"]
+        .iter()
+        .find_map(|end| file.strip_suffix(end))
+        .unwrap_or(file);
     let bare = file.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
     if bare.is_empty() { file } else { bare }
 }
@@ -158,6 +167,9 @@ mod tests {
             ("/usr/bin/node", &["node", "/usr/lib/node_modules/npm/bin/npm-cli.js"], "npm"),
             ("/usr/bin/node", &["node", "agent.js"], "node"),
             ("/usr/bin/php8.2 (deleted)", &[], "php"),
+            // As npm installs them, on every system.
+            ("/opt/node_modules/bun/bin/bun.exe", &["bun", "agent.ts"], "bun"),
+            ("/opt/node_modules/@anthropic-ai/claude-code/bin/claude.exe", &["claude", "-p", "hi"], "claude"),
         ] {
             assert_eq!(program_of(&process(exe, argv)).unwrap().name, name, "{exe} {argv:?}");
         }

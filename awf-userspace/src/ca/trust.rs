@@ -138,7 +138,7 @@ impl Trust {
         let java = "-e JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=";
         format!(
             "--chroot off: the CA is known by variables alone ({count} of them). Who reads none does not trust it: \
-             programs with GnuTLS (wget, apt), Java ({java}{STORE}), Chromium \
+             programs with GnuTLS (wget, apt), PHP's curl, Java ({java}{STORE}), Chromium \
              (--ignore-certificate-errors-spki-list={pin}), and what starts with an empty environment",
             count = self.variables.len(),
             pin = self.key_pin,

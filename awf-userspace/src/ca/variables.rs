@@ -41,9 +41,9 @@ pub enum Effect {
 /// Name, effect, and who reads it.
 #[rustfmt::skip]
 pub const VARIABLES: &[(&str, Effect, &str)] = &[
-    ("NODE_EXTRA_CA_CERTS", Effect::Adds, "node, npm, yarn, pnpm, bun, electron"),
+    ("NODE_EXTRA_CA_CERTS", Effect::Adds, "node, npm, yarn, pnpm, bun, electron, claude, copilot, opencode"),
     ("DENO_CERT", Effect::Adds, "deno"),
-    ("SSL_CERT_FILE", Effect::Replaces, "OpenSSL, Python ssl and httpx, Go, Ruby, .NET, PHP Composer, rustls, uv"),
+    ("SSL_CERT_FILE", Effect::Replaces, "OpenSSL, Python ssl and httpx, Go, Ruby, .NET, PHP Composer, rustls, uv, codex, pnpm"),
     ("CURL_CA_BUNDLE", Effect::Replaces, "curl, requests, pip"),
     ("REQUESTS_CA_BUNDLE", Effect::Replaces, "requests, pip, az, conda, botocore"),
     ("PIP_CERT", Effect::Replaces, "pip"),
@@ -65,7 +65,7 @@ pub const VARIABLES: &[(&str, Effect, &str)] = &[
     ("JULIA_SSL_CA_ROOTS_PATH", Effect::Replaces, "julia"),
     ("SYSTEM_CERTIFICATE_PATH", Effect::Replaces, "Haskell"),
     ("CONDA_SSL_VERIFY", Effect::ReplacesIfSet, "conda"),
-    ("SSL_CERT_DIR", Effect::Directories, "OpenSSL, Go"),
+    ("SSL_CERT_DIR", Effect::Directories, "OpenSSL, Go, uv, bun"),
 ];
 
 /// What to set. `callers` are the caller's variables, `directories` those that OpenSSL would look into by itself.

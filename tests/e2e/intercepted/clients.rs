@@ -206,6 +206,15 @@ fn gh() {
 }
 
 #[test]
+fn perl_lwp() {
+    let script = "perl -MLWP::UserAgent -MLWP::Protocol::https -e '
+my $answer = LWP::UserAgent->new(env_proxy => 1)->get(qq(https://$ENV{HOST}/));
+die $answer->status_line unless $answer->is_success;
+print $answer->content'";
+    Client::new(&["perl"], script).check();
+}
+
+#[test]
 fn openssl_s_client() {
     let script = "set -o pipefail
 printf 'GET / HTTP/1.0\\r\\nHost: %s\\r\\n\\r\\n' $HOST |

@@ -131,6 +131,10 @@ pub(super) fn of_none(process: &ProcessInfo, record: &Record, facts: &Facts) -> 
     let reads = reads(process, facts);
     let advice = advice(record);
     match program_of(process) {
+        // PHP's curl, for one, and whatever else has its libcurl from the distribution.
+        Some(program) if program.machine && !facts.files => format!(
+            "{reads}, of which --chroot off leaves the machine's files as they are: leave that out; {advice}"
+        ),
         Some(_) if facts.environments.of(process).is_none() => {
             format!("{reads}; it had ended before that could be looked at: {advice}")
         }

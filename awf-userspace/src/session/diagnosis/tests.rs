@@ -125,6 +125,11 @@ fn without_a_root_the_machines_files_are_not_ours() {
     let run = Run::new(vec![], false);
     let detail = run.left("/usr/bin/wget", 0, "a.test", "closed", Deny).detail.unwrap();
     assert!(detail.contains("which --chroot off leaves as they are"), "{detail}");
+    let detail = run.left("/usr/bin/php8.2", 0, "a.test", "unknown_ca", Deny).detail.unwrap();
+    assert!(
+        detail.contains("--chroot off leaves the machine's files as they are: leave that out"),
+        "{detail}"
+    );
     let detail = run.left("/usr/bin/java", 0, "a.test", "certificate_unknown", Deny).detail.unwrap();
     assert!(detail.contains("-Djavax.net.ssl.trustStore=/run/awf-bpf/tls/cacerts.jks"), "{detail}");
 }
