@@ -33,7 +33,8 @@ pub(super) const CLIENTS: &[Client] = &[
     client("uv", "uv --version",
         r#"uv pip install -q --no-cache --target "$T" --index-url "$URL/simple/" awf-bpf-probe"#),
     client("aws", "aws --version",
-        r#"AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_MAX_ATTEMPTS=1 AWS_EC2_METADATA_DISABLED=true aws s3api list-buckets --region us-east-1 --no-cli-pager --endpoint-url "$URL""#),
+        // Version 1 has no pager, and no option against one.
+        r#"AWS_PAGER= AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_MAX_ATTEMPTS=1 AWS_EC2_METADATA_DISABLED=true aws s3api list-buckets --region us-east-1 --endpoint-url "$URL""#),
     client("node https", "node --version",
         r#"node -e 'require("https").get(process.env.URL + "/", r => r.resume())'"#),
     client("node fetch", "node -e 'if (fetch) console.log(process.version)'",
