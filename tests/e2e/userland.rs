@@ -53,10 +53,10 @@ server.settimeout(1)
 def tell(what):
     try: print(what())
     except OSError as e: print(type(e).__name__)
-def say(kind, source, to):
+def say(kind, source, to, patience=1):
     with s.socket(s.AF_INET6, kind) as one:
-        one.settimeout(1); one.bind((source, 0)); one.connect(to); one.send(b\"x\"); return one.recv(9)
-tell(lambda: say(s.SOCK_STREAM, \"::\", (own, 8000)))
+        one.settimeout(patience); one.bind((source, 0)); one.connect(to); one.send(b\"x\"); return one.recv(9)
+tell(lambda: say(s.SOCK_STREAM, \"::\", (own, 8000), 30))
 tell(lambda: say(s.SOCK_STREAM, own, (own, 8000)))
 tell(lambda: say(s.SOCK_STREAM, own, (\"2001:db8:2::10\", 443)))
 tell(lambda: say(s.SOCK_DGRAM, own, (\"::1\", 9)))
