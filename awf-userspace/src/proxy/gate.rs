@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     Limits,
     activity::Activity,
+    behind::Behind,
     body::Way,
     chunked::{ChunkError, Scanner},
     flow::{Flow, SHORT_HEAD},
@@ -77,6 +78,7 @@ pub(super) struct Gate<S> {
     finding: Arc<OnceLock<Finding>>,
     activity: Arc<Activity>,
     flow: Arc<Flow>,
+    behind: Behind,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
@@ -101,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             finding,
             activity,
             flow,
+            behind: Behind::default(),
         }
     }
 
@@ -279,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.io).poll_write(cx, data))?;
+        let written = ready!(this.behind.wrote(Pin::new(&mut this.io).poll_write(cx, data)))?;
         this.flow.wrote(Way::Down, written);
         this.activity.touch();
         Poll::Ready(Ok(written))
@@ -291,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, data))?;
+        let written = ready!(this.behind.wrote(Pin::new(&mut this.io).poll_write_vectored(cx, data)))?;
         this.flow.wrote(Way::Down, written);
         this.activity.touch();
         Poll::Ready(Ok(written))
@@ -302,7 +305,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        this.behind.flushed(Pin::new(&mut this.io).poll_flush(cx), cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -12,6 +12,7 @@
 mod activity;
 mod agree;
 mod asking;
+mod behind;
 mod body;
 mod chain;
 pub mod chunked;

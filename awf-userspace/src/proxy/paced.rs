@@ -9,17 +9,18 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
-use super::{body::Way, flow::Flow, wire::Wire};
+use super::{behind::Behind, body::Way, flow::Flow, wire::Wire};
 
 #[derive(Debug)]
 pub(super) struct Paced {
     io: Take<Wire>,
     flow: Arc<Flow>,
+    behind: Behind,
 }
 
 impl Paced {
     pub(super) fn new(stream: Wire, flow: Arc<Flow>) -> Self {
-        Self { io: stream.take(0), flow }
+        Self { io: stream.take(0), flow, behind: Behind::default() }
     }
 
     pub(super) fn into_inner(self) -> Wire {
@@ -43,7 +44,7 @@ impl AsyncRead for Paced {
 impl AsyncWrite for Paced {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(this.io.get_mut()).poll_write(cx, data))?;
+        let written = ready!(this.behind.wrote(Pin::new(this.io.get_mut()).poll_write(cx, data)))?;
         this.flow.wrote(Way::Up, written);
         Poll::Ready(Ok(written))
     }
@@ -54,7 +55,8 @@ impl AsyncWrite for Paced {
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(this.io.get_mut()).poll_write_vectored(cx, data))?;
+        let written = Pin::new(this.io.get_mut()).poll_write_vectored(cx, data);
+        let written = ready!(this.behind.wrote(written))?;
         this.flow.wrote(Way::Up, written);
         Poll::Ready(Ok(written))
     }
@@ -64,7 +66,8 @@ impl AsyncWrite for Paced {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().io.get_mut()).poll_flush(cx)
+        let this = self.get_mut();
+        this.behind.flushed(Pin::new(this.io.get_mut()).poll_flush(cx), cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

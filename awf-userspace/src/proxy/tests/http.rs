@@ -49,6 +49,33 @@ async fn requests_of_one_connection_are_judged_one_by_one() {
     assert_eq!(records[2].method.as_deref(), Some("HEAD"));
 }
 
+/// The second came while the first answer was still being written.
+#[tokio::test]
+async fn requests_that_were_sent_at_once_are_all_answered() {
+    const LARGE: usize = 16 << 20;
+    let (server, port) = listener().await;
+    let lab = Lab::new(port, &["http://allowed.test:$P"]).await;
+    let mut client = lab.transparent(port).await;
+    let get = "GET / HTTP/1.1\r\nHost: allowed.test\r\n\r\n";
+    send(&mut client, &get.repeat(2)).await;
+    let origin = async {
+        let mut upstream = accept(&server).await;
+        head(&mut upstream).await;
+        send(&mut upstream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n")).await;
+        upstream.write_all(&vec![b'x'; LARGE]).await.unwrap();
+        head(&mut upstream).await;
+        send(&mut upstream, OK).await;
+    };
+    let reader = async {
+        head(&mut client).await;
+        let mut body = vec![0; LARGE];
+        client.read_exact(&mut body).await.unwrap();
+        head(&mut client).await;
+        expect(&mut client, b"ok").await;
+    };
+    timeout(PATIENCE, async { tokio::join!(origin, reader) }).await.expect("both answers in time");
+}
+
 #[tokio::test]
 async fn a_denied_head_request_has_no_body_and_a_large_upload_ends_the_connection() {
     let (_server, port) = listener().await;
