@@ -205,6 +205,23 @@ fn a_flood_of_equal_questions_is_one_record_with_a_count() {
     assert!(out.stderr().contains("3000"), "the summary counts them all\n{out}");
 }
 
+/// What is lost in a burst is asked again after five seconds only, by all of them at once.
+#[test]
+fn six_hundred_threads_look_a_name_up_at_once() {
+    let lab = Lab::new();
+    let script = "import socket, threading\n\
+        together, found = threading.Barrier(600), []\n\
+        def look():\n\
+        \x20   together.wait()\n\
+        \x20   found.append(socket.getaddrinfo('allowed.test', 80, type=socket.SOCK_STREAM))\n\
+        threading.stack_size(128 * 1024)\n\
+        threads = [threading.Thread(target=look) for _ in range(600)]\n\
+        for thread in threads: thread.start()\n\
+        for thread in threads: thread.join()\n\
+        print(len(found))";
+    lab.awf().allow("allowed.test").run(&["/usr/bin/python3", "-c", script]).ok().stdout_is("600\n").fast();
+}
+
 #[test]
 fn an_address_is_never_looked_up() {
     let lab = Lab::new();

@@ -1,8 +1,9 @@
 //! The stub's sockets: one task each for a UDP socket and a TCP listener, one for a TCP connection, one for a
-//! question that waits for upstream; all of them bounded in number.
+//! question that waits for upstream, or for its turn; all of them bounded in number.
 
 use std::{io, os::fd::AsFd as _, sync::Arc, time::Duration};
 
+use rustix::net::sockopt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -12,7 +13,7 @@ use tokio::{
 
 use super::{
     DnsError, DnsStub, note, repeats,
-    stub::{Peer, Step},
+    stub::{Ask, Peer, Step},
     wire::Transport,
 };
 use crate::audit::Recorder;
@@ -22,15 +23,21 @@ use crate::audit::Recorder;
 const QUERY_MAX: usize = 4096;
 /// The shortest message, a bare header.
 const QUERY_MIN: usize = 12;
+/// Of a UDP socket, in bytes. The kernel counts 768 and more for a question.
+const RECEIVE_BUFFER: usize = 4 << 20;
 /// Pause after an error of a socket as a whole (no descriptors left, no memory), so that it is not a busy
 /// loop.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How much the command may ask of the stub at once. What is above is refused, not queued.
+/// How much the command may ask of the stub at once. What is above is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Questions on their way upstream.
     pub questions: usize,
+    /// Questions that wait until one of those is answered.
+    pub waiting: usize,
+    /// How long they wait; less than what clients do before they ask again (glibc: 5 s).
+    pub patience: Duration,
     /// TCP connections.
     pub connections: usize,
     /// How long a TCP connection may lie idle, or take for one message.
@@ -39,7 +46,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { questions: 512, connections: 128, idle: Duration::from_secs(10) }
+        let (patience, idle) = (Duration::from_secs(2), Duration::from_secs(10));
+        Self { questions: 512, waiting: 8192, patience, connections: 128, idle }
     }
 }
 
@@ -58,6 +66,7 @@ impl<A: Recorder> DnsStub<A> {
     ) -> Result<(), DnsError> {
         let mut tasks = JoinSet::new();
         for socket in udp {
+            make_room(&socket);
             let taken = socket.set_nonblocking(true).and_then(|()| UdpSocket::from_std(socket));
             let socket = taken.map_err(|e| DnsError::Socket("UDP", e))?;
             tasks.spawn(datagrams(Arc::clone(&self), Arc::new(socket)));
@@ -79,6 +88,16 @@ impl<A: Recorder> DnsStub<A> {
                 Err(e) => DnsError::Task(e.to_string()),
             }),
         }
+    }
+}
+
+/// Room for what a thousand threads ask at once: what is lost there is asked again after five seconds only.
+fn make_room(socket: &std::net::UdpSocket) {
+    // Beyond net.core.rmem_max by CAP_NET_ADMIN alone, which a container may lack.
+    let more = sockopt::set_socket_recv_buffer_size_force(socket, RECEIVE_BUFFER)
+        .or_else(|_| sockopt::set_socket_recv_buffer_size(socket, RECEIVE_BUFFER));
+    if let Err(e) = more {
+        log::debug!("the receive buffer of a DNS socket: {e}");
     }
 }
 
@@ -107,7 +126,6 @@ async fn datagrams<A: Recorder>(stub: Arc<DnsStub<A>>, socket: Arc<UdpSocket>) -
     let mut waiting = JoinSet::new();
     let mut buffer = vec![0; QUERY_MAX];
     loop {
-        while waiting.try_join_next().is_some() {}
         let (length, from) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
             // The client of an earlier answer is gone (ICMP).
@@ -118,21 +136,27 @@ async fn datagrams<A: Recorder>(stub: Arc<DnsStub<A>>, socket: Arc<UdpSocket>) -
                 continue;
             }
         };
+        while waiting.try_join_next().is_some() {}
         let peer = Peer::new(Transport::Udp, from.ip(), stub.source.of_datagram(from));
         match stub.judge(&buffer[..length], &peer) {
             Step::Ignore => {}
             Step::Send(answer) => send(&socket, &answer, from).await,
-            Step::Ask(ask) => match Arc::clone(&stub.questions).try_acquire_owned() {
-                Err(_) => send(&socket, &stub.overloaded(&ask), from).await,
-                Ok(permit) => {
-                    let (stub, socket) = (Arc::clone(&stub), Arc::clone(&socket));
-                    waiting.spawn(async move {
-                        send(&socket, &stub.ask(ask).await, from).await;
-                        drop(permit);
-                    });
-                }
-            },
+            Step::Ask(ask) if waiting.len() >= stub.limits.questions + stub.limits.waiting => {
+                send(&socket, &stub.overloaded(&ask), from).await;
+            }
+            Step::Ask(ask) => {
+                let (stub, socket) = (Arc::clone(&stub), Arc::clone(&socket));
+                waiting.spawn(async move { send(&socket, &in_turn(&stub, ask).await, from).await });
+            }
         }
+    }
+}
+
+/// The answer to `ask`, once it may be on its way upstream.
+async fn in_turn<A: Recorder>(stub: &DnsStub<A>, ask: Ask) -> Vec<u8> {
+    match timeout(stub.limits.patience, stub.questions.acquire()).await {
+        Ok(Ok(_permit)) => stub.ask(ask).await,
+        _ => stub.overloaded(&ask),
     }
 }
 
@@ -178,10 +202,7 @@ async fn conversation<A: Recorder>(stub: &DnsStub<A>, mut stream: TcpStream, pee
         let answer = match stub.judge(&query, peer) {
             Step::Ignore => return Ok(()),
             Step::Send(answer) => answer,
-            Step::Ask(ask) => match stub.questions.try_acquire() {
-                Err(_) => stub.overloaded(&ask),
-                Ok(_permit) => stub.ask(ask).await,
-            },
+            Step::Ask(ask) => in_turn(stub, ask).await,
         };
         let Ok(length) = u16::try_from(answer.len()) else { return Ok(()) };
         let framed = [&length.to_be_bytes(), answer.as_slice()].concat();

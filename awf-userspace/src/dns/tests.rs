@@ -7,6 +7,9 @@ mod libc;
 mod records;
 mod refuse;
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use hickory_proto::{
     op::{Message, ResponseCode},
     rr::RecordType,
@@ -168,7 +171,8 @@ async fn answers_that_do_not_fit_are_cut_and_whole_over_tcp() {
 
 #[tokio::test]
 async fn a_silent_server_costs_five_seconds_at_most_and_holds_nobody_up() {
-    let lab = Lab::with(&["up.test"], true, Limits { questions: 1, ..Limits::default() }).await;
+    let limits = Limits { questions: 1, patience: Duration::from_millis(100), ..Limits::default() };
+    let lab = Lab::with(&["up.test"], true, limits).await;
     let begun = std::time::Instant::now();
     let silent = lab.ask("silent.up.test.", RecordType::A);
     let others = async {
@@ -188,8 +192,16 @@ async fn a_silent_server_costs_five_seconds_at_most_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_burst_of_questions_is_answered_in_turn() {
+    let lab = Lab::with(&["up.test"], true, Limits { questions: 1, ..Limits::default() }).await;
+    let answers = join_all((0..64).map(|_| lab.ask("ok.up.test.", RecordType::A))).await;
+    assert!(answers.iter().all(|answer| answer.metadata.response_code == ResponseCode::NoError));
+    assert!(lab.reasons().iter().all(|reason| *reason == "allowed"), "{:?}", lab.reasons());
+}
+
+#[tokio::test]
 async fn tcp_connections_are_bounded_in_number_and_time() {
-    let limits = Limits { connections: 1, idle: std::time::Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { connections: 1, idle: Duration::from_millis(300), ..Limits::default() };
     let lab = Lab::with(&["up.test"], true, limits).await;
     let query = question("ok.up.test.", RecordType::A, None);
     let mut first = lab.connect().await;
@@ -201,7 +213,7 @@ async fn tcp_connections_are_bounded_in_number_and_time() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), again).await.expect("the place is free again");
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("the place is free again");
 }
 
 #[tokio::test]
