@@ -40,3 +40,21 @@ fn a_command_that_takes_every_descriptor_ends_with_its_own_code_and_leaves_nothi
         leftovers::assert_none(&lab, &id);
     }
 }
+
+/// A caller's `ulimit` that is too little: an error that says so, nothing run, no death by a signal.
+#[test]
+fn what_a_callers_limits_do_not_allow_is_said() {
+    let lab = Lab::new();
+    for (resource, most, said) in
+        [(Resource::Nofile, 64, "may open 64 files at once"), (Resource::Fsize, 0, "File too large")]
+    {
+        let mut command = lab.awf().command(&["true"]);
+        let limit = move || {
+            setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).map_err(Into::into)
+        };
+        // SAFETY: the closure only calls prlimit64(2).
+        unsafe { command.pre_exec(limit) };
+        let process = lab.machine().within(|| Process::spawn(&mut command, Vec::new()));
+        lab.awf().finish(process).code(125).stderr_contains(said);
+    }
+}

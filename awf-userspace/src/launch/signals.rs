@@ -18,6 +18,10 @@ const OF_TERMINAL: [Named; 3] = [Named::TSTP, Named::CONT, Named::WINCH];
 /// Blocked with them: we look ourselves whether the terminal is ours.
 const NOT_IN_FRONT: [Named; 2] = [Named::TTIN, Named::TTOU];
 
+/// Blocked and never read: beyond a caller's `ulimit -f` a write is to fail, and the audit record with it, not to end
+/// awf-bpf.
+const QUIET: [Named; 1] = [Named::XFSZ];
+
 /// A signal that awf-bpf got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {
@@ -47,7 +51,7 @@ impl BlockedSignals {
     /// # Errors
     /// What `sigaction(2)`, `pthread_sigmask(3)` and `signalfd(2)` say.
     pub fn install() -> io::Result<Self> {
-        Self::block(&FORWARDED, &[])
+        Self::block(&FORWARDED, &QUIET)
     }
 
     /// As [`Self::install`], and what a terminal has to tell.
@@ -55,7 +59,7 @@ impl BlockedSignals {
     /// # Errors
     /// As [`Self::install`].
     pub fn install_for_terminal() -> io::Result<Self> {
-        Self::block(&[&FORWARDED[..], &OF_TERMINAL].concat(), &NOT_IN_FRONT)
+        Self::block(&[&FORWARDED[..], &OF_TERMINAL].concat(), &[&QUIET[..], &NOT_IN_FRONT].concat())
     }
 
     fn block(heard: &[Named], quiet: &[Named]) -> io::Result<Self> {

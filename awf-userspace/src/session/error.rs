@@ -44,6 +44,10 @@ pub enum SessionError {
     Behind(String),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(
+        "awf-bpf may open {limit} files at once and needs {least}: raise the hard limit of its caller (ulimit -Hn)"
+    )]
+    Descriptors { limit: u64, least: u64 },
     #[error("keeping this process out of core dumps (PR_SET_DUMPABLE): {0}")]
     Undumpable(#[source] io::Error),
     #[error("preparing TLS: {0}")]

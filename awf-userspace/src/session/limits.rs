@@ -5,10 +5,13 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::error::SessionError;
 use crate::{config::Deadlines, jail::Restore, proxy, sys::signalfd::SignalMask};
 
 /// Enough for the proxy's connections, one descriptor for the command and one for the server; below `fs.nr_open` everywhere.
 const DESCRIPTORS: u64 = 64 * 1024;
+/// With fewer a run does not begin.
+const LEAST: u64 = 80;
 /// Kept back from the proxy's connections: 512 questions and 128 connections of the resolver, 64 pipes with two ends,
 /// [`proxy::Limits::attempts`], the audit, the kernel's maps, and what ends the run.
 const RESERVE: usize = 1024;
@@ -32,6 +35,15 @@ impl OwnLimits {
     pub(super) fn raise() -> Self {
         let (nofile, descriptors) = raise_descriptors();
         Self { nofile, oom_score_adj: lower_oom_score(), descriptors }
+    }
+
+    /// That a run can begin with them.
+    ///
+    /// # Errors
+    /// [`SessionError::Descriptors`].
+    pub(super) fn suffice(&self) -> Result<(), SessionError> {
+        let limit = self.descriptors;
+        if limit < LEAST { Err(SessionError::Descriptors { limit, least: LEAST }) } else { Ok(()) }
     }
 
     /// What `__init` has to put back.

@@ -52,6 +52,7 @@ pub fn run(plan: SessionPlan) -> Result<Finished, SessionError> {
     };
     let signals = signals.map_err(SessionError::Signals)?;
     let limits = OwnLimits::raise();
+    limits.suffice()?;
     // In a namespace of its own the command's side has known ports: the programs can be loaded meanwhile.
     let own = plan.network == NetworkMode::Isolated;
     if let Some(run) = (!own).then(|| super::attach::behind(std::process::id())).flatten() {
