@@ -124,6 +124,9 @@ impl Kept {
         let mut builder = Builder::new();
         builder
             .preserve_header_case(true)
+            // What other clients and proxies take from old servers (RFC 9112 sections 5.1 and 5.2).
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEAD)
             .max_buf_size(LARGE);

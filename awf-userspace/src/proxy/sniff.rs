@@ -3,8 +3,8 @@
 /// The longest method that is waited for; anything longer is no HTTP request. (The registry's longest is
 /// `UPDATEREDIRECTREF`.)
 const MAX_METHOD: usize = 32;
-/// A request line longer than this is not waited for.
-const MAX_LINE: usize = 16 * 1024;
+/// A request line longer than this is not waited for: as long as a whole head may be.
+const MAX_LINE: usize = 64 * 1024;
 
 /// The connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -50,6 +50,8 @@ fn sniff_http(bytes: &[u8]) -> Sniff {
     let rest = &bytes[method + 1..];
     let line = rest.iter().take(MAX_LINE).take_while(|b| **b >= 0x20 && **b != 0x7f).count();
     match rest.get(line) {
+        // Too long, but plainly a target: whoever sent it is told so in HTTP.
+        _ if line == MAX_LINE && (rest.starts_with(b"/") || rest.starts_with(b"http://")) => Sniff::Http1,
         None if line < MAX_LINE => Sniff::Incomplete,
         Some(b'\r' | b'\n') => version_of(&bytes[..method + 1 + line]),
         _ => Sniff::Other,
@@ -107,5 +109,6 @@ mod tests {
     fn gives_up_on_endless_lines() {
         assert_eq!(sniff(&[b'A'; MAX_METHOD + 1]), Sniff::Other);
         assert_eq!(sniff(&[b"GET ".as_slice(), &vec![b'a'; MAX_LINE]].concat()), Sniff::Other);
+        assert_eq!(sniff(&[b"GET /".as_slice(), &vec![b'a'; MAX_LINE]].concat()), Sniff::Http1);
     }
 }
