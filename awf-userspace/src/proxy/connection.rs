@@ -1,8 +1,11 @@
 //! One connection of the command, from accept to its record.
 
-use std::{net::IpAddr, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{net::IpAddr, os::fd::AsFd, sync::Arc};
 
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{
+    net::TcpStream,
+    sync::{SemaphorePermit, watch},
+};
 
 use super::{
     Origin,
@@ -12,13 +15,12 @@ use super::{
     deny::{self, Alert, Refusal},
     entry::{Entry, Peer},
     exchange::Kept,
-    farewell::Farewell,
     flow::Flow,
     http1::{self, Next},
     http2,
     intercept::{self, Place},
     judge::Mode,
-    listen::{Spoken, listen},
+    listen::{Spoken, late, listen, patience},
     multiplex::Upstreams,
     parting::part,
     relay,
@@ -34,9 +36,6 @@ use crate::{
     policy::{Denied, Host, Policy, Protocol, Reason},
     upstream_proxy::Use,
 };
-
-/// Patience with who waits for a server that will not speak.
-const SERVER_FIRST: Duration = Duration::from_secs(1);
 
 /// What the parts of one connection share.
 #[derive(Clone, Debug)]
@@ -141,7 +140,9 @@ async fn explicit(link: &Link, mut client: Leg, entry: Entry) -> Option<Tunnel> 
     let patience = patience(link, None, false);
     let refused = match listen(&mut client, None, patience, &link.context.limits, &link.flow).await {
         Ok(Spoken::Http1) => return http(link, client, Mode::Explicit, entry, None).await,
-        Ok(Spoken::Http2) => return h2c(link, client, Mode::Explicit, entry, Upstreams::default()).await,
+        Ok(Spoken::Http2) => {
+            return h2c(link, client, Mode::Explicit, entry, (Upstreams::default(), None)).await;
+        }
         Ok(Spoken::Tls(_) | Spoken::Hidden(_)) => {
             let message = "the proxy is spoken to in clear text: its URL begins with http://, also for https";
             let refusal = Refusal::from(denied(Reason::ProtocolNotAllowed, message));
@@ -216,7 +217,7 @@ async fn connected(
         (Ok(Spoken::Http2), _) => {
             let on = |upstream| Upstreams::on(upstream, host.clone(), port, &entry);
             let upstreams = upstream.map(on).unwrap_or_default();
-            return h2c(link, client, Mode::Connected(host, port), entry, upstreams).await;
+            return h2c(link, client, Mode::Connected(host, port), entry, (upstreams, None)).await;
         }
         (Ok(_), Ok(route)) => match opened(link, upstream, &route, &mut entry).await {
             Ok(upstream) => return join(link, client, upstream, entry),
@@ -310,15 +311,15 @@ pub(super) async fn http(
     }
 }
 
-/// HTTP/2 in clear text.
+/// HTTP/2, in clear text or inside TLS; in `room`, if that was taken before.
 pub(super) async fn h2c(
     link: &Link,
     client: impl Into<Leg<Wire>>,
     mode: Mode,
     entry: Entry,
-    upstreams: Upstreams,
+    (upstreams, room): (Upstreams, Option<SemaphorePermit<'_>>),
 ) -> Option<Tunnel> {
-    let Ok(_permit) = link.context.http2.try_acquire() else {
+    let Some(_room) = room.or_else(|| link.context.http2.try_acquire().ok()) else {
         let message = format!("more than {} HTTP/2 connections at once", link.context.limits.http2);
         let refusal = denied(Reason::LimitExceeded, message).into();
         match Leg::try_from(client.into()) {
@@ -370,31 +371,4 @@ pub(super) async fn refuse_tls(
     refusal.note(&mut entry);
     deny::alert(client.stream, Alert::of(refusal), &link.context.limits).await;
     None
-}
-
-/// How long a connection may take to say what it speaks. On the ports of the web, and to the proxy itself, it is
-/// always the client who speaks first, and clients open connections in advance; on some others it never is, and
-/// where the `server` is not there to begin, only TLS or HTTP could help.
-pub(super) fn patience(link: &Link, port: Option<u16>, server: bool) -> Duration {
-    let limits = &link.context.limits;
-    match port {
-        _ if client_first(port) => limits.keep_alive,
-        Some(port) if !server && Farewell::greeting(port).is_some() => SERVER_FIRST.min(limits.first_byte),
-        _ => limits.first_byte,
-    }
-}
-
-fn client_first(port: Option<u16>) -> bool {
-    matches!(port, None | Some(80 | 443))
-}
-
-/// The refusal of who has said nothing, or too little, in time. `other`: that of a protocol without a name.
-pub(super) fn late(bytes: usize, port: Option<u16>, patience: Duration, other: Denied) -> Denied {
-    if bytes == 0 && port.is_some_and(|port| Farewell::greeting(port).is_some()) {
-        return other;
-    }
-    if bytes == 0 && client_first(port) {
-        return denied(Reason::NothingSent, format!("nothing was sent within {patience:?}"));
-    }
-    denied(Reason::FirstByteTimeout, format!("nothing that could be judged was sent within {patience:?}"))
 }

@@ -26,6 +26,8 @@ pub(super) struct Refusal {
     pub(super) denied: Denied,
     /// [`Decision::Allow`]: the policy allows it, the network did not.
     pub(super) decision: Decision,
+    /// The server has not looked at it: a client may send it again, whatever it is (RFC 9113 section 8.7).
+    pub(super) untouched: bool,
 }
 
 impl Refusal {
@@ -36,12 +38,12 @@ impl Refusal {
             Reason::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self { status, denied, decision: Decision::Deny }
+        Self { status, denied, decision: Decision::Deny, untouched: false }
     }
 
     /// Neither wrong nor forbidden, but more than the proxy holds at once.
     pub(super) fn busy(denied: Denied) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, denied, decision: Decision::Deny }
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, denied, decision: Decision::Deny, untouched: false }
     }
 
     /// Allowed, but the server could not be reached.
@@ -52,7 +54,7 @@ impl Refusal {
             _ => StatusCode::BAD_GATEWAY,
         };
         let denied = super::context::denied(reason, message);
-        Self { status, denied, decision: Decision::Allow }
+        Self { status, denied, decision: Decision::Allow, untouched: false }
     }
 
     /// The same, of what `rule` allows.
@@ -101,7 +103,7 @@ impl From<Denied> for Refusal {
             Reason::AuditFailed | Reason::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::FORBIDDEN,
         };
-        Self { status, denied, decision: Decision::Deny }
+        Self { status, denied, decision: Decision::Deny, untouched: false }
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     deny::{self, Refusal},
     entry::Entry,
     exchange::{self, Kept},
+    expecting,
     farewell::Farewell,
     flow,
     gate::Finding,
@@ -203,9 +204,11 @@ impl Forward {
         entry.allow(&route.rule);
         let websocket = wants_tunnel(parts);
         let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
-        let head = outgoing(parts, &authority, websocket)?;
+        let mut head = outgoing(parts, &authority, websocket)?;
         let flow = Some(&self.link.flow);
-        let body = body.take().map_or_else(Passing::empty, |body| Passing::up(body, &entry.traffic, flow));
+        let body = body.take().map_or_else(Passing::empty, |body| {
+            Passing::up(expecting::source(&mut head, body), &entry.traffic, flow)
+        });
         let mut kept = self.kept.lock().await;
         // Pinned here: select! would hold it twice.
         let sending = pin!(exchange::send(&self.link, &mut kept, &route, head.map(|()| body), entry));
@@ -282,6 +285,10 @@ fn answer(
     response.extensions_mut().remove::<OnUpgrade>();
     // A proxy answers with its own version (RFC 9110 section 2.5), else an old server costs the connection.
     *response.version_mut() = Version::HTTP_11;
+    if response.headers().contains_key(header::TRANSFER_ENCODING) {
+        // Overridden by it (RFC 9112 section 6.3): the length of something else, by which the body would be cut.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     request::strip_hop_by_hop(response.headers_mut());
     if websocket {
         // The gate holds back what follows a request to upgrade: there is no going on from here.

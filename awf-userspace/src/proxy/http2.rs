@@ -2,7 +2,6 @@
 //! of it runs in the connection's own task, so that with it all its streams end, and their records before its own.
 
 use std::{
-    convert::Infallible,
     error::Error,
     future::Future,
     pin::{Pin, pin},
@@ -28,7 +27,7 @@ use crate::policy::{Denied, Reason};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Windows {
     /// Streams at once.
-    streams: u32,
+    pub(super) streams: u32,
     /// Bytes that may be on their way to us on one stream.
     pub(super) stream: u32,
     /// And on all of a connection.
@@ -39,8 +38,10 @@ pub(super) struct Windows {
 
 /// For [`Limits::http2_large`] connections: what servers usually have, up to 26 MiB with eight servers.
 const LARGE: Windows = Windows { streams: 128, stream: 256 * 1024, connection: 1024 * 1024, send: 64 * 1024 };
-/// For the others: up to 2 MiB. RFC 9113 section 6.9.2 lets no connection have less than 65,535 bytes.
-const SMALL: Windows = Windows { streams: 32, stream: 32 * 1024, connection: 65_535, send: 16 * 1024 };
+/// For the others: up to 4 MiB. RFC 9113 section 6.9.2 lets no connection have less than 65,535 bytes. Until they have
+/// read the settings most clients count on a hundred streams (section 6.5.2), and not all send those again that were
+/// refused.
+const SMALL: Windows = Windows { streams: 100, stream: 32 * 1024, connection: 65_535, send: 16 * 1024 };
 /// Streams reset by the peer before they were even looked at (CVE-2023-44487); then the connection ends.
 const MAX_RESETS: usize = 20;
 
@@ -92,7 +93,7 @@ pub(super) async fn serve(
         let streams = Arc::clone(&streams);
         move |request| {
             let streams = Arc::clone(&streams);
-            async move { Ok::<_, Infallible>(streams.handle(request).await) }
+            async move { streams.handle(request).await }
         }
     });
     let io = TokioIo::new(Replay::new(client, Arc::clone(&link.activity)));

@@ -9,7 +9,7 @@ use rustls::{
     server::{Acceptor, NoServerSessionStorage, ResolvesServerCertUsingSni},
     sign::SingleCertAndKey,
 };
-use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::SemaphorePermit, time::timeout};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     judge::Mode,
     measured::{Crowded, Measured},
     multiplex::Upstreams,
+    offer::{offered, told, within_bounds},
     relay,
     replay::Replay,
     secure::{Alpn, Secure, Towards},
@@ -158,21 +159,26 @@ pub(super) async fn serve(
 ) -> Option<Tunnel> {
     // What it takes to get there is freed before the conversation, in which a connection spends its life.
     let shaken = Box::pin(shake_hands(link, client, place, opened, entry)).await?;
-    let Shaken { link, client, mode, server, spoken, entry } = shaken;
+    let Shaken { link, client, mode, server, spoken, room, entry } = shaken;
     match (server, spoken) {
         (Some(server), None) => Box::pin(unnamed(&link, client, mode, server, entry)).await,
-        (server, spoken) => inside(&link, client, mode, server, spoken.unwrap_or(Alpn::Http1), entry).await,
+        (server, spoken) => {
+            let spoken = spoken.unwrap_or(Alpn::Http1);
+            inside(&link, client, mode, server, (spoken, room), entry).await
+        }
     }
 }
 
 /// What both handshakes came to.
-struct Shaken {
+struct Shaken<'a> {
     link: Link,
     client: Leg<Wire>,
     mode: Mode,
     server: Option<(Route, Wire)>,
     /// `None`: any protocol may be, and none was named.
     spoken: Option<Alpn>,
+    /// For HTTP/2.
+    room: Option<SemaphorePermit<'a>>,
     entry: Entry,
 }
 
@@ -183,7 +189,7 @@ async fn shake_hands(
     place: Place,
     opened: Result<(Route, TcpStream), Refusal>,
     mut entry: Entry,
-) -> Option<Shaken> {
+) -> Option<Shaken<'_>> {
     let interception = link.context.interception.clone()?;
     if let (Some(met), Some(owner)) = (&interception.met, &link.peer.owner) {
         met(owner);
@@ -205,6 +211,7 @@ async fn shake_hands(
         None if any => (Alpn::None, None),
         None => (Alpn::Http1, other),
     };
+    let (offered, room) = within_bounds(link, offered);
     let (server, spoken, shaken) = meet(link, &interception, &place, (hello, offered), opened).await;
     let (server, refusal) = match server {
         Ok((route, wire, _)) => (Some((route, wire)), None),
@@ -232,7 +239,7 @@ async fn shake_hands(
     let mode = Mode::Secure { place, refusal };
     let client = Leg::new(Wire::served(stream, word));
     let unnamed = any && offered == Alpn::None && server.as_ref().is_some_and(|(route, _)| !route.urls);
-    Some(Shaken { link, client, mode, server, spoken: (!unnamed).then_some(spoken), entry })
+    Some(Shaken { link, client, mode, server, spoken: (!unnamed).then_some(spoken), room, entry })
 }
 
 /// The command's socket, beneath its TLS.
@@ -244,15 +251,6 @@ enum Unshaken {
     Leaf(String),
     Broken(io::Error),
     Late,
-}
-
-/// What the command is told is `spoken`, of what it `offered`.
-fn told(offered: Alpn, spoken: Alpn) -> &'static [&'static [u8]] {
-    match (offered, spoken) {
-        (Alpn::None, _) => &[],
-        (_, Alpn::Http2) => &[Alpn::HTTP2],
-        _ => &[Alpn::HTTP1],
-    }
 }
 
 /// Both handshakes: with the server, and with the command, who is told what that speaks.
@@ -327,7 +325,7 @@ async fn unnamed(
             return None;
         }
     };
-    inside(link, client, mode, Some((route, server.stream)), spoken, entry).await
+    inside(link, client, mode, Some((route, server.stream)), (spoken, None), entry).await
 }
 
 /// HTTP inside the TLS.
@@ -336,14 +334,15 @@ async fn inside(
     client: Leg<Wire>,
     mode: Mode,
     server: Option<(Route, Wire)>,
-    spoken: Alpn,
+    (spoken, room): (Alpn, Option<SemaphorePermit<'_>>),
     mut entry: Entry,
 ) -> Option<Tunnel> {
     if spoken == Alpn::Http2 {
         let on = |(route, wire): (Route, Wire)| Upstreams::on(wire, route.dial, route.port, &entry);
         let upstreams = server.map(on).unwrap_or_default();
-        return h2c(link, client, mode, entry, upstreams).await;
+        return h2c(link, client, mode, entry, (upstreams, room)).await;
     }
+    drop(room);
     let kept = match server {
         Some((route, wire)) => match Kept::on(link, wire, route.dial, route.port).await {
             Ok(kept) => Some(kept),
@@ -357,31 +356,19 @@ async fn inside(
     http(link, client, mode, entry, kept).await
 }
 
-/// Of what the command offers, what can be spoken here; `None` if it offers other things only.
-fn offered<'a>(alpn: Option<impl Iterator<Item = &'a [u8]>>) -> Option<Alpn> {
-    let Some(alpn) = alpn else { return Some(Alpn::None) };
-    let known: Vec<_> = alpn.filter(|name| [Alpn::HTTP1, Alpn::HTTP2].contains(name)).collect();
-    match (known.contains(&Alpn::HTTP2), known.contains(&Alpn::HTTP1)) {
-        (true, true) => Some(Alpn::Either),
-        (true, false) => Some(Alpn::Http2),
-        (false, true) => Some(Alpn::Http1),
-        (false, false) => None,
-    }
-}
-
 /// The command did not shake hands.
-fn broken(error: &io::Error, refusal: Option<&Refusal>, entry: Entry) -> Option<Shaken> {
+fn broken(error: &io::Error, refusal: Option<&Refusal>, entry: Entry) -> Option<Shaken<'static>> {
     let reason = if Crowded::is(error) { Reason::LimitExceeded } else { Reason::Malformed };
     unshaken(denied(reason, format!("the TLS handshake: {error}")), refusal, entry)
 }
 
-fn late(time: Duration, refusal: Option<&Refusal>, entry: Entry) -> Option<Shaken> {
+fn late(time: Duration, refusal: Option<&Refusal>, entry: Entry) -> Option<Shaken<'static>> {
     let message = format!("the TLS handshake was not done within {time:?}");
     unshaken(denied(Reason::HeadTimeout, message), refusal, entry)
 }
 
 /// What the policy said of its host counts for more.
-fn unshaken(denied: Denied, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Shaken> {
+fn unshaken(denied: Denied, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Shaken<'static>> {
     match refusal.filter(|refusal| refusal.decision == Decision::Deny) {
         Some(refusal) => refusal.note(&mut entry),
         None => entry.deny(&denied),
@@ -390,7 +377,7 @@ fn unshaken(denied: Denied, refusal: Option<&Refusal>, mut entry: Entry) -> Opti
 }
 
 /// The command did not take our certificate, or broke off.
-fn distrusted(error: &io::Error, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Shaken> {
+fn distrusted(error: &io::Error, refusal: Option<&Refusal>, mut entry: Entry) -> Option<Shaken<'static>> {
     match distrust::parting(error) {
         Some(how) => distrust::note(how, false, refusal, &mut entry),
         None => return broken(error, refusal, entry),

@@ -9,7 +9,9 @@ use tokio::{
 
 use super::{
     Limits,
+    connection::Link,
     context::denied,
+    farewell::Farewell,
     flow::{Flow, SHORT_HEAD},
     scratch,
     sni::{self, Hello},
@@ -17,6 +19,9 @@ use super::{
     tunnel::Leg,
 };
 use crate::policy::{Denied, Reason};
+
+/// Patience with who waits for a server that will not speak.
+const SERVER_FIRST: Duration = Duration::from_secs(1);
 
 /// What the command speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,4 +137,31 @@ fn closed(received: usize) -> Denied {
     } else {
         denied(Reason::Malformed, format!("the connection was closed after {received} bytes"))
     }
+}
+
+/// How long a connection may take to say what it speaks. On the ports of the web, and to the proxy itself, it is
+/// always the client who speaks first, and clients open connections in advance; on some others it never is, and
+/// where the `server` is not there to begin, only TLS or HTTP could help.
+pub(super) fn patience(link: &Link, port: Option<u16>, server: bool) -> Duration {
+    let limits = &link.context.limits;
+    match port {
+        _ if client_first(port) => limits.keep_alive,
+        Some(port) if !server && Farewell::greeting(port).is_some() => SERVER_FIRST.min(limits.first_byte),
+        _ => limits.first_byte,
+    }
+}
+
+fn client_first(port: Option<u16>) -> bool {
+    matches!(port, None | Some(80 | 443))
+}
+
+/// The refusal of who has said nothing, or too little, in time. `other`: that of a protocol without a name.
+pub(super) fn late(bytes: usize, port: Option<u16>, patience: Duration, other: Denied) -> Denied {
+    if bytes == 0 && port.is_some_and(|port| Farewell::greeting(port).is_some()) {
+        return other;
+    }
+    if bytes == 0 && client_first(port) {
+        return denied(Reason::NothingSent, format!("nothing was sent within {patience:?}"));
+    }
+    denied(Reason::FirstByteTimeout, format!("nothing that could be judged was sent within {patience:?}"))
 }

@@ -1,6 +1,6 @@
 //! Server connections that carry many requests at once: HTTP/2 in clear text, one to each server.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{error::Error as _, net::IpAddr, sync::Arc};
 
 use http::{Request, Response};
 use hyper::{
@@ -21,6 +21,9 @@ use crate::{
 
 /// Servers that the requests of one connection may be spread over at a time; the oldest is given up for another.
 const MAX_SERVERS: usize = 8;
+/// How often a request is sent again: many wait for a server that takes few at once, and some let a connection live for
+/// seconds only.
+const AGAIN: u32 = 3;
 /// Bytes of the headers of one response.
 const MAX_HEADERS: u32 = 64 * 1024;
 
@@ -69,7 +72,7 @@ impl Upstreams {
         entry: &mut Entry,
     ) -> Result<Response<Incoming>, Refusal> {
         let slot = self.slot(route);
-        let mut again = true;
+        let mut again = AGAIN;
         loop {
             // Freed once it is there: a request spends its life waiting for the answer.
             let mut shared = Box::pin(connected(link, windows, &slot, route, entry)).await?;
@@ -80,9 +83,9 @@ impl Upstreams {
                     asking::answered(link, response.status(), entry);
                     return Ok(response);
                 }
-                // The server said goodbye just then. What it has not seen goes again, once.
-                Err(mut error) => match error.take_message().filter(|_| again) {
-                    Some(unsent) => (request, again) = (unsent, false),
+                // The server said goodbye just then. What it has not seen goes again.
+                Err(mut error) => match error.take_message().filter(|_| again > 0) {
+                    Some(unsent) => (request, again) = (unsent, again - 1),
                     None => {
                         let failed = failed(&route.dial, route.port, error.error());
                         return Err(asking::explain(link, failed));
@@ -153,6 +156,8 @@ async fn handshake(
     let ip = stream.peer_ip();
     let mut builder = Builder::new(TokioExecutor::new());
     builder
+        // Until its settings say how many it takes.
+        .initial_max_send_streams(1)
         .initial_stream_window_size(windows.stream)
         .initial_connection_window_size(windows.connection)
         .max_send_buf_size(windows.send)
@@ -171,5 +176,9 @@ async fn handshake(
 
 fn failed(host: &Host, port: u16, error: &hyper::Error) -> Refusal {
     let message = format!("{host} port {port} gave no answer in HTTP/2: {error}");
-    Refusal::unreachable(Reason::ConnectFailed, message)
+    let untouched = error.source().and_then(|error| error.downcast_ref::<h2::Error>()).is_some_and(|error| {
+        let goodbye = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        error.is_remote() && (goodbye || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    });
+    Refusal { untouched, ..Refusal::unreachable(Reason::ConnectFailed, message) }
 }

@@ -40,6 +40,8 @@ pub(super) enum Alpn {
 impl Alpn {
     pub(super) const HTTP1: &[u8] = b"http/1.1";
     pub(super) const HTTP2: &[u8] = b"h2";
+    /// In the registry beside the other, and offered by clients of that version (`curl -0`).
+    pub(super) const HTTP1_0: &[u8] = b"http/1.0";
 
     fn offered(self) -> &'static [&'static [u8]] {
         match self {

@@ -18,13 +18,14 @@ use http::{
 use hyper::{body::Incoming, rt::Executor as _, upgrade::OnUpgrade};
 
 use super::{
-    body::Passing,
+    body::{Passing, Source},
     connection::Link,
     context::denied,
     deny::{self, Refusal},
     entry::Entry,
     flow::{self, SHORT_HEAD},
     head::MAX_HEADERS,
+    held::Held,
     http2::{Inline, Windows},
     judge::{Judged, Mode, expired, judge, unreadable},
     multiplex::Upstreams,
@@ -41,6 +42,7 @@ pub(super) struct Streams {
     windows: Windows,
     /// What goes on beside the requests, to the connection's end.
     tasks: Inline,
+    held: Held,
     seen: AtomicU64,
     /// Held by each request, so that it is recorded last.
     connection: Arc<Entry>,
@@ -54,7 +56,9 @@ impl Streams {
         upstreams: Upstreams,
         (windows, tasks): (Windows, Inline),
     ) -> Self {
-        Self { link, mode, upstreams, windows, tasks, seen: AtomicU64::new(0), connection: Arc::new(entry) }
+        let held = Held::new(&link.context.limits, windows, tasks.clone());
+        let (seen, connection) = (AtomicU64::new(0), Arc::new(entry));
+        Self { link, mode, upstreams, windows, tasks, held, seen, connection }
     }
 
     /// How many requests there were.
@@ -72,10 +76,14 @@ impl Streams {
         Entry::request_of(&self.connection).deny(denied);
     }
 
-    /// Answers `request`; never fails, a failure is an answer.
-    pub(super) async fn handle(&self, request: Request<Incoming>) -> Response<Passing> {
+    /// Answers `request`; a failure is an answer.
+    ///
+    /// # Errors
+    /// What the stream is reset with instead, when the server said that it has not looked at the request.
+    pub(super) async fn handle(&self, request: Request<Incoming>) -> Result<Response<Passing>, h2::Error> {
         self.seen.fetch_add(1, Relaxed);
         let (mut parts, body) = request.into_parts();
+        let body = Source::held(body, &self.held);
         let client = parts.extensions.remove::<OnUpgrade>();
         let mut entry = Entry::request_of(&self.connection);
         entry.record.proto = Some(self.mode.scheme().as_str());
@@ -86,7 +94,7 @@ impl Streams {
             Err(refusal) => Err(refusal),
         };
         entry.record.method = Some(parts.method.to_string());
-        match answered {
+        Ok(match answered {
             Ok(Answer::Response(mut response)) => {
                 request::strip_hop_by_hop(response.headers_mut());
                 entry.record.status = Some(response.status().as_u16());
@@ -101,14 +109,18 @@ impl Streams {
                 self.tasks.execute(server.join(client, entry));
                 response.map(|()| Passing::empty())
             }
+            Err(Refusal { untouched: true, denied, .. }) => {
+                entry.fail(denied.reason);
+                return Err(h2::Reason::REFUSED_STREAM.into());
+            }
             Err(refusal) => deny::answer_stream(&refusal, &headers, entry),
-        }
+        })
     }
 
     async fn pass_on(
         &self,
         parts: &mut Parts,
-        body: Incoming,
+        body: Source,
         entry: &mut Entry,
     ) -> Result<Response<Incoming>, Refusal> {
         let (Judged { host, route }, head) = self.judged(parts, entry)?;

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::{
     agree::{hidden, named},
-    connection::{Link, Tunnel, dial, h2c, http, join, late, patience, refuse, tls_opened},
+    connection::{Link, Tunnel, dial, h2c, http, join, refuse, tls_opened},
     context::{Route, denied},
     deny::Refusal,
     entry::Entry,
@@ -14,7 +14,7 @@ use super::{
     farewell::Farewell,
     intercept::Place,
     judge::Mode,
-    listen::{Spoken, listen},
+    listen::{Spoken, late, listen, patience},
     multiplex::Upstreams,
     tunnel::Leg,
 };
@@ -61,7 +61,7 @@ pub(super) async fn serve(link: &Link, mut client: Leg, dst: SocketAddr, mut ent
                 }
                 _ => Upstreams::default(),
             };
-            return h2c(link, client, Mode::Transparent(dst), entry, upstreams).await;
+            return h2c(link, client, Mode::Transparent(dst), entry, (upstreams, None)).await;
         }
         (Ok(_), Ok(Early { stream: Ok(stream), .. })) => return join(link, client, stream, entry),
         (Ok(Spoken::Silent { bytes }), Err(denied)) => late(bytes, Some(port), patience, denied).into(),
