@@ -305,14 +305,7 @@ async fn failures_of_the_server_are_told_from_denials() {
 
 #[tokio::test]
 async fn a_server_that_answers_nonsense_is_a_502() {
-    let (server, port) = listener().await;
-    let lab = Lab::new(port, &["http://allowed.test:$P"]).await;
-    let mut client = lab.transparent(port).await;
-    send(&mut client, "GET / HTTP/1.1\r\nHost: allowed.test\r\nConnection: close\r\n\r\n").await;
-    let mut upstream = accept(&server).await;
-    head(&mut upstream).await;
-    send(&mut upstream, "SSH-2.0-x\r\n\r\n").await;
-    refusal(&rest_text(&mut client).await, 502, "connect_failed");
+    refusal(&odd::answered("SSH-2.0-x\r\n\r\n").await, 502, "connect_failed");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// What the command gets of `response`.
-async fn answered(response: &str) -> String {
+pub(super) async fn answered(response: &str) -> String {
     let (server, port) = listener().await;
     let lab = Lab::new(port, &["http://allowed.test:$P"]).await;
     let mut client = lab.transparent(port).await;
